@@ -1,0 +1,71 @@
+import cluster from 'node:cluster'
+import type { Logger } from 'pino'
+import type { Config } from '../../config/config.ts'
+import { createLog } from '../../observability/log.ts'
+import { compose } from '../../server/compose.ts'
+import { listen } from '../../server/listen.ts'
+import { configurationOf } from '../configuration.ts'
+import { bringUpToDate, type Database, openDatabase } from '../database.ts'
+import { stopSignal } from '../stop-signal.ts'
+import type { CommandOptions } from '../usage.ts'
+import { programVersion } from '../version.ts'
+import { connectionFromPrimary, runWorkers } from '../workers.ts'
+
+/** Runs until a signal ends it. Stops in the reverse order of the start. */
+export async function serve(options: CommandOptions): Promise<number> {
+  const config = configurationOf(options)
+  const log = createLog({ level: config['log.level'], format: config['log.format'] })
+  if (cluster.isWorker) {
+    const connection = await connectionFromPrimary()
+    return serveRequests({ config, connection, ownsDatabase: false, log })
+  }
+  const database = await openDatabase(config, log)
+  try {
+    const applied = await bringUpToDate(database, log)
+    if (applied.length > 0) log.info({ applied }, 'database migrated')
+    if (config.workers > 1) {
+      return await runWorkers({ config, database, log, onReady: (port) => greet(config, port) })
+    }
+    const { connection, embedded } = database
+    return await serveRequests({ config, connection, ownsDatabase: embedded, log })
+  } finally {
+    await database.close()
+  }
+}
+
+interface Serving {
+  readonly config: Config
+  readonly connection: Database['connection']
+  readonly ownsDatabase: boolean
+  readonly log: Logger
+}
+
+async function serveRequests({ config, log, ...rest }: Serving): Promise<number> {
+  const stop = stopSignal()
+  const composition = await compose({ config, log, ...rest })
+  try {
+    const listening = await listen(composition.app.callback(), config, log)
+    if (cluster.isWorker) process.send?.({ listening: listening.port })
+    else greet(config, listening.port)
+    log.info({ port: listening.port }, 'listening')
+    log.info({ reason: await stop }, 'stopping')
+    await listening.stop()
+  } finally {
+    await composition.close()
+  }
+  log.info('stopped')
+  return 0
+}
+
+/** What to type next, for whoever started it by hand. */
+function greet(config: Config, port: number): void {
+  const scheme = config['tls.certificate'] === undefined ? 'http' : 'https'
+  const host = `localhost:${port}`
+  process.stderr.write(`
+Slipway ${programVersion()} serves ${scheme}://${host}, data in ${config.data}
+
+  docker tag alpine ${host}/alpine
+  docker push ${host}/alpine
+
+`)
+}

@@ -1,0 +1,179 @@
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { parse as parseYaml, YAMLParseError } from 'yaml'
+import type { z } from 'zod'
+import { flagOf, SETTINGS, type Setting, type SettingKey, variableOf } from './settings.ts'
+
+type Values = {
+  readonly [Key in SettingKey]:
+    | z.output<(typeof SETTINGS)[Key]['schema']>
+    | ((typeof SETTINGS)[Key] extends { standard: string } ? never : undefined)
+}
+
+/** Every setting with its value, by the key in `slipway.yml`. */
+export type Config = Values
+
+export interface ConfigSources {
+  /** Values of flags by setting key: they win over the environment, and that over the file. */
+  readonly flags: Readonly<Partial<Record<string, string>>>
+  readonly environment: NodeJS.ProcessEnv
+  /** A file to read; without it `slipway.yml` of the working folder, if there is one. */
+  readonly file?: string | undefined
+}
+
+/** All that is wrong with the configuration, a line each. It never shows a secret's value. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly problems: readonly string[]
+
+  constructor(problems: readonly string[]) {
+    super(`the configuration is not usable:\n${problems.map((line) => `  ${line}`).join('\n')}`)
+    this.problems = problems
+  }
+}
+
+export const STANDARD_FILE = 'slipway.yml'
+
+/** @throws ConfigError that names every problem at once */
+export function loadConfig(sources: ConfigSources): Config {
+  const problems: string[] = []
+  const file = readFile(sources.file, problems)
+  const environment = readEnvironment(sources.environment, problems)
+  const values: Record<string, unknown> = {}
+  for (const [key, setting] of Object.entries<Setting>(SETTINGS)) {
+    const given = [
+      { from: `--${flagOf(key)}`, value: sources.flags[key] as unknown },
+      { from: environment.get(key)?.variable ?? '', value: environment.get(key)?.value },
+      { from: `${file.name}: ${key}`, value: file.values.get(key) },
+    ].find(({ value }) => value !== undefined)
+    const value = given?.value ?? setting.standard
+    if (value === undefined) continue
+    const parsed = setting.schema.safeParse(value)
+    if (parsed.success) values[key] = parsed.data
+    else problems.push(describe(given?.from ?? key, setting, value, parsed.error))
+  }
+  if (problems.length === 0) problems.push(...contradictions(values as unknown as Config))
+  if (problems.length > 0) throw new ConfigError(problems)
+  return Object.freeze(values) as unknown as Config
+}
+
+function describe(from: string, setting: Setting, value: unknown, error: z.ZodError): string {
+  const expected = [...new Set(error.issues.map((issue) => issue.message))].join('; ')
+  return setting.secret ? `${from}: ${expected}` : `${from}: ${expected}, not ${show(value)}`
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value).slice(0, 80)
+}
+
+interface FileValues {
+  readonly name: string
+  readonly values: ReadonlyMap<string, unknown>
+}
+
+function readFile(wanted: string | undefined, problems: string[]): FileValues {
+  const name = wanted ?? STANDARD_FILE
+  if (wanted === undefined && !existsSync(name)) return { name, values: new Map() }
+  try {
+    const document: unknown = parseYaml(readFileSync(name, 'utf8')) ?? {}
+    if (!isTree(document)) throw new Error('expected settings, one a line')
+    const values = new Map(leaves(document, ''))
+    for (const key of values.keys()) {
+      if (!Object.hasOwn(SETTINGS, key))
+        problems.push(`${name}: ${key}: no such setting${near(key)}`)
+    }
+    return { name, values }
+  } catch (error) {
+    problems.push(`${name}: ${error instanceof YAMLParseError ? error.message : asText(error)}`)
+    return { name, values: new Map() }
+  }
+}
+
+type Tree = Record<string, unknown>
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function* leaves(tree: Tree, prefix: string): Generator<[string, unknown]> {
+  for (const [name, value] of Object.entries(tree)) {
+    const key = prefix + name
+    if (isTree(value)) yield* leaves(value, `${key}.`)
+    // A key without a value is a setting that was left out.
+    else if (value !== null) yield [key, value]
+  }
+}
+
+interface Variable {
+  readonly variable: string
+  readonly value: string
+}
+
+const FOREIGN = new Set(['SLIPWAY_CONFIG'])
+
+function readEnvironment(
+  environment: NodeJS.ProcessEnv,
+  problems: string[],
+): ReadonlyMap<string, Variable> {
+  const found = new Map<string, Variable>()
+  const known = new Set(FOREIGN)
+  for (const [key, setting] of Object.entries<Setting>(SETTINGS)) {
+    const variable = variableOf(key)
+    known.add(variable)
+    const value = environment[variable]
+    if (value !== undefined && value !== '') found.set(key, { variable, value })
+    if (!setting.secret) continue
+    const fileVariable = `${variable}_FILE`
+    known.add(fileVariable)
+    const file = environment[fileVariable]
+    if (file === undefined || file === '') continue
+    if (found.has(key)) problems.push(`${fileVariable}: ${variable} is set as well`)
+    try {
+      found.set(key, { variable: fileVariable, value: readFileSync(file, 'utf8').trim() })
+    } catch (error) {
+      problems.push(`${fileVariable}: ${asText(error)}`)
+    }
+  }
+  for (const variable of Object.keys(environment)) {
+    if (variable.startsWith('SLIPWAY_') && !known.has(variable) && !isForTests(variable)) {
+      problems.push(`${variable}: no such setting`)
+    }
+  }
+  return found
+}
+
+function isForTests(variable: string): boolean {
+  return variable.startsWith('SLIPWAY_TEST_')
+}
+
+const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/
+
+function contradictions(config: Config): string[] {
+  const problems: string[] = []
+  if (!LOOPBACK.test(config.listen.host) && config.auth === undefined) {
+    problems.push(
+      `listen: ${config.listen.host || 'every address'} can be reached by others, who could push ` +
+        'and delete; say auth: none if that is intended, or listen on 127.0.0.1',
+    )
+  }
+  if ((config['tls.certificate'] === undefined) !== (config['tls.key'] === undefined)) {
+    problems.push('tls.certificate and tls.key: one goes with the other')
+  }
+  return problems
+}
+
+/** Folder of the blobs on the filesystem. */
+export function storageRoot(config: Config): string {
+  return path.resolve(config['storage.root'] ?? path.join(config.data, 'registry'))
+}
+
+/** The key that a person may have meant. */
+function near(key: string): string {
+  const last = key.split('.').at(-1)?.toLowerCase()
+  const meant = Object.keys(SETTINGS).find((known) => known.toLowerCase().endsWith(last ?? ' '))
+  return meant === undefined ? '' : `; did you mean ${meant}?`
+}
+
+function asText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,47 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { flagOf, SETTINGS, type Setting, variableOf } from './settings.ts'
+
+// Writes docs/configuration.md from the settings; with --check only says whether it is current.
+
+const FILE = new URL('../docs/configuration.md', import.meta.url)
+
+function render(): string {
+  const rows = Object.entries<Setting>(SETTINGS).map(([key, { text, standard, secret }]) => {
+    const value = standard === undefined || standard === '' ? '' : `\`${standard}\``
+    const variable = `\`${variableOf(key)}\`${secret ? ' or `…_FILE`' : ''}`
+    return `| \`${key}\` | ${variable} | \`--${flagOf(key)}\` | ${value} | ${text} |`
+  })
+  return `# Configuration
+
+Generated from \`config/settings.ts\` by \`npm run docs\`.
+
+Slipway starts without any. A setting is read from, the first that has it:
+
+1. a flag: \`slipway serve --listen 127.0.0.1:5001\`
+2. the environment: \`SLIPWAY_LISTEN=127.0.0.1:5001\`
+3. a file, \`slipway.yml\` in the working folder or the one named by \`--config\` or \`SLIPWAY_CONFIG\`; dots are levels:
+
+\`\`\`yaml
+listen: 127.0.0.1:5001
+limits:
+  uploadBytes: 10G
+\`\`\`
+
+A secret can also come from a file: the variable with \`_FILE\` appended names it.
+\`slipway config check\` tells every problem at once, and prints the settings in force.
+
+| setting | variable | flag | default | meaning |
+| --- | --- | --- | --- | --- |
+${rows.join('\n')}
+`
+}
+
+const current = render()
+if (process.argv.includes('--check')) {
+  if (readFileSync(FILE, 'utf8') !== current) {
+    process.stderr.write('docs/configuration.md is stale: npm run docs\n')
+    process.exitCode = 1
+  }
+} else {
+  writeFileSync(FILE, current)
+}

@@ -1,0 +1,30 @@
+import { type DestinationStream, destination, type Logger, pino } from 'pino'
+import pretty from 'pino-pretty'
+
+export type { Logger }
+
+export interface LogSettings {
+  readonly level: string
+  /** `auto` is pretty on a terminal and JSON elsewhere. */
+  readonly format: 'auto' | 'pretty' | 'json'
+}
+
+/** One list of what must never be seen in a log, wherever it turns up. */
+const SECRETS = ['authorization', 'cookie', 'password', 'secret', 'token']
+
+/** Writes to standard output, JSON in lines gathered for a moment so that a line costs little. */
+export function createLog({ level, format }: LogSettings): Logger {
+  const forPeople = format === 'pretty' || (format === 'auto' && process.stdout.isTTY)
+  const stream: DestinationStream = forPeople
+    ? pretty({ colorize: process.stdout.isTTY, ignore: 'pid,hostname', sync: true })
+    : destination({ fd: 1, sync: false, minLength: 4096, periodicFlush: 200 })
+  return pino(
+    {
+      level,
+      base: { pid: process.pid },
+      redact: SECRETS.flatMap((key) => [key, `*.${key}`]),
+      timestamp: pino.stdTimeFunctions.isoTime,
+    },
+    stream,
+  )
+}

@@ -1,0 +1,100 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as Series } from 'prom-client'
+
+export interface EndedRequest {
+  readonly method: string
+  /** The route's name, never its path: labels are few. */
+  readonly route: string
+  readonly status: number
+  readonly seconds: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/** Numbers that are asked for when somebody looks. */
+export interface MetricSources {
+  readonly uploadsInProgress: () => number
+  readonly pool: () => { readonly total: number; readonly idle: number; readonly waiting: number }
+}
+
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+
+/** What the server counts, in Prometheus' form. One instance a process. */
+export class Metrics {
+  readonly #series = new Series()
+  readonly requestsInProgress = this.#gauge('requests_in_progress', 'requests not yet answered')
+  readonly #requests = this.#counter('requests_total', 'requests answered', [
+    'method',
+    'route',
+    'status',
+  ])
+  readonly #seconds = new Histogram({
+    name: 'slipway_request_seconds',
+    help: 'from the first byte of a request to the last of its answer',
+    labelNames: ['method', 'route'],
+    buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300],
+    registers: [this.#series],
+  })
+  readonly #bytesIn = this.#counter('received_bytes_total', 'bytes received, headers included')
+  readonly #bytesOut = this.#counter('sent_bytes_total', 'bytes sent, headers included')
+  readonly #storage = new Histogram({
+    name: 'slipway_storage_seconds',
+    help: 'calls of the blob store; a read until its first bytes',
+    labelNames: ['operation', 'result'],
+    buckets: [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10],
+    registers: [this.#series],
+  })
+
+  constructor(sources: MetricSources) {
+    collectDefaultMetrics({ register: this.#series, eventLoopMonitoringPrecision: 20 })
+    this.#gauge('uploads_in_progress', 'requests adding bytes to an upload', (gauge) =>
+      gauge.set(sources.uploadsInProgress()),
+    )
+    this.#gauge('database_connections', 'connections of the pool', (gauge) =>
+      gauge.set(sources.pool().total),
+    )
+    this.#gauge('database_connections_idle', 'connections nobody uses', (gauge) =>
+      gauge.set(sources.pool().idle),
+    )
+    this.#gauge('database_waiting', 'requests waiting for a connection', (gauge) =>
+      gauge.set(sources.pool().waiting),
+    )
+  }
+
+  get contentType(): string {
+    return this.#series.contentType
+  }
+
+  render(): Promise<string> {
+    return this.#series.metrics()
+  }
+
+  requestEnded({ method, route, status, seconds, bytesIn, bytesOut }: EndedRequest): void {
+    // A client can invent methods; labels must not grow with them.
+    const known = METHODS.has(method) ? method : 'other'
+    this.requestsInProgress.dec()
+    this.#requests.inc({ method: known, route, status })
+    this.#seconds.observe({ method: known, route }, seconds)
+    this.#bytesIn.inc(bytesIn)
+    this.#bytesOut.inc(bytesOut)
+  }
+
+  storageCalled(operation: string, result: 'ok' | 'failed', seconds: number): void {
+    this.#storage.observe({ operation, result }, seconds)
+  }
+
+  #counter<Label extends string = never>(name: string, help: string, labelNames: Label[] = []) {
+    const registers = [this.#series]
+    return new Counter<Label>({ name: `slipway_${name}`, help, labelNames, registers })
+  }
+
+  #gauge(name: string, help: string, collect: (gauge: Gauge) => void = () => {}): Gauge {
+    return new Gauge({
+      name: `slipway_${name}`,
+      help,
+      registers: [this.#series],
+      collect(this: Gauge) {
+        collect(this)
+      },
+    })
+  }
+}

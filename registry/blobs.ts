@@ -1,0 +1,98 @@
+import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/errors.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { ByteRange } from '../storage/blob/blob-store.ts'
+import {
+  findBlob,
+  findManifestOfBlob,
+  linkBlobFrom,
+  listRepositoriesOfBlob,
+  type StoredBlob,
+  unlinkBlob,
+} from '../storage/metadata/blobs.ts'
+import { transaction } from '../storage/metadata/database.ts'
+import type { Registry } from './registry.ts'
+import { inRepository, requireRepository } from './repositories.ts'
+
+export type { ByteRange, StoredBlob }
+
+/** @throws RegistryError BLOB_UNKNOWN when the repository does not serve it */
+export async function statBlob(
+  { db, cache }: Registry,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<StoredBlob> {
+  const blob = await cache.blob(repository, digest, () => findBlob(db, repository, digest))
+  if (blob === undefined) throw new RegistryError('BLOB_UNKNOWN', digest)
+  return blob
+}
+
+/** The bytes of a blob that {@link statBlob} found, under the terms of `BlobStore.read`. */
+export function readBlob(
+  { blobs }: Registry,
+  blob: StoredBlob,
+  range: ByteRange | undefined,
+): AsyncIterable<Uint8Array> {
+  return blobs.read(blob.location, range)
+}
+
+export interface Mount {
+  readonly digest: Digest
+  /** Undefined: any repository that may be read (spec: "automatic content discovery"). */
+  readonly from: RepositoryName | undefined
+  readonly mayPull: (from: RepositoryName) => boolean
+}
+
+/** So many repositories are asked for a blob whose mount names none. */
+const MOUNT_CANDIDATES = 100
+
+/**
+ * Lets `repository` serve a blob of another repository, without a byte sent.
+ *
+ * @returns false when it must be uploaded: the source lacks it, or may not be read. The two
+ *   cannot be told apart, or knowing a digest would be enough to learn who has it.
+ */
+export async function mountBlob(
+  registry: Registry,
+  repository: RepositoryName,
+  { digest, from, mayPull }: Mount,
+): Promise<boolean> {
+  const source = from ?? (await findSource(registry, digest, mayPull))
+  if (source === undefined || !mayPull(source)) return false
+  const sizeBytes = await inRepository(registry, repository, (id) =>
+    linkBlobFrom(registry.db, source, id, digest),
+  )
+  return sizeBytes !== undefined
+}
+
+async function findSource(
+  { db }: Registry,
+  digest: Digest,
+  mayPull: (from: RepositoryName) => boolean,
+): Promise<RepositoryName | undefined> {
+  const candidates = await listRepositoriesOfBlob(db, digest, MOUNT_CANDIDATES)
+  return candidates.find(mayPull)
+}
+
+/**
+ * Makes the repository serve the blob no longer.
+ *
+ * @throws RegistryError BLOB_UNKNOWN, and UNSUPPORTED while a manifest of the repository needs it
+ */
+export async function deleteBlob(
+  registry: Registry,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<void> {
+  await statBlob(registry, repository, digest)
+  const id = await requireRepository(registry, repository)
+  const deleted = await transaction(registry.db, async (tx) => {
+    const unlinked = await unlinkBlob(tx, id, digest)
+    // Asked after the delete, which waits for a manifest that is being pushed right now.
+    const needed = await findManifestOfBlob(tx, id, digest)
+    if (needed === undefined) return unlinked
+    throw new RegistryError('UNSUPPORTED', `manifest ${needed} needs this blob; delete it first`)
+  })
+  registry.cache.forgetBlob(repository, digest)
+  if (!deleted) throw new RegistryError('BLOB_UNKNOWN', digest)
+}

@@ -1,0 +1,198 @@
+import type { Digest } from '../oci/digest.ts'
+import { splitDigest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/errors.ts'
+import { type Manifest, parseManifest } from '../oci/manifest.ts'
+import { formatReference, type Reference, type RepositoryName, type Tag } from '../oci/reference.ts'
+import { type Transaction, transaction } from '../storage/metadata/database.ts'
+import {
+  commitManifest,
+  deleteManifest as deleteManifestRow,
+  findManifest,
+  findParent,
+  lockContent,
+  type StoredManifest,
+} from '../storage/metadata/manifests.ts'
+import type { RepositoryId } from '../storage/metadata/repositories.ts'
+import { findTag, lockTag } from '../storage/metadata/tags.ts'
+import type { Registry } from './registry.ts'
+import { inRepository, requireRepository } from './repositories.ts'
+
+export type { StoredManifest }
+
+/** @throws RegistryError MANIFEST_UNKNOWN */
+export async function getManifest(
+  registry: Registry,
+  repository: RepositoryName,
+  reference: Reference,
+): Promise<StoredManifest> {
+  const manifest =
+    reference.kind === 'digest'
+      ? await byDigest(registry, repository, reference.digest)
+      : await byTag(registry, repository, reference.tag)
+  if (manifest === undefined) {
+    throw new RegistryError('MANIFEST_UNKNOWN', `${repository}${formatReference(reference)}`)
+  }
+  return manifest
+}
+
+function byDigest({ db, cache }: Registry, repository: RepositoryName, digest: Digest) {
+  return cache.manifest(repository, digest, () =>
+    findManifest(db, repository, { kind: 'digest', digest }),
+  )
+}
+
+async function byTag(registry: Registry, repository: RepositoryName, tag: Tag) {
+  const { db, cache } = registry
+  let fetched: StoredManifest | undefined
+  const digest = await cache.tag(repository, tag, async () => {
+    fetched = await findManifest(db, repository, { kind: 'tag', tag })
+    return fetched?.digest
+  })
+  if (digest === undefined) return undefined
+  // The tag's statement brought the manifest too: the cache may as well have it.
+  return byDigestFrom(registry, repository, digest, fetched)
+}
+
+function byDigestFrom(
+  { db, cache }: Registry,
+  repository: RepositoryName,
+  digest: Digest,
+  fetched: StoredManifest | undefined,
+) {
+  return cache.manifest(repository, digest, async () => {
+    return fetched ?? findManifest(db, repository, { kind: 'digest', digest })
+  })
+}
+
+/** What the pusher demands of a tag before it moves. RFC 9110, "If-Match" and "If-None-Match". */
+export type Precondition = (current: Digest | undefined) => boolean
+
+export interface ManifestPush {
+  readonly bytes: Buffer
+  /** The Content-Type it came with, '' for none. */
+  readonly contentType: string
+  /** Further tags for a push by digest (spec, end-7b). */
+  readonly tags: readonly Tag[]
+  readonly actor: string | undefined
+  readonly precondition: Precondition | undefined
+}
+
+/**
+ * Stores a manifest and points its tags at it. All of it happens or nothing.
+ *
+ * @throws RegistryError MANIFEST_INVALID, DIGEST_INVALID when the bytes do not match the digest
+ *   pushed to, MANIFEST_BLOB_UNKNOWN with every digest the repository lacks, DENIED with status
+ *   412 when the precondition does not hold
+ */
+export async function putManifest(
+  registry: Registry,
+  repository: RepositoryName,
+  reference: Reference,
+  push: ManifestPush,
+): Promise<Manifest> {
+  const algorithm = reference.kind === 'digest' ? splitDigest(reference.digest).algorithm : 'sha256'
+  const manifest = parseManifest(push.bytes, push.contentType, algorithm)
+  if (reference.kind === 'digest' && reference.digest !== manifest.digest) {
+    throw new RegistryError('DIGEST_INVALID', `the content is ${manifest.digest}`)
+  }
+  const tags = reference.kind === 'tag' ? [reference.tag, ...push.tags] : push.tags
+
+  await inRepository(registry, repository, (repositoryId) =>
+    transaction(registry.db, async (tx) => {
+      await checkPrecondition(tx, repository, reference, push.precondition)
+      const edges = await lockEdges(tx, repositoryId, manifest)
+      await registry.faultPoint('manifest locked')
+      await commitManifest(tx, repositoryId, {
+        ...manifest,
+        ...edges,
+        tags,
+        subjectDigest: manifest.subject?.digest,
+        pushedBy: push.actor,
+      })
+    }),
+  )
+  registry.cache.forgetTags(repository, tags)
+  registry.cache.forgetManifest(repository, manifest.digest)
+  await registry.faultPoint('manifest committed')
+  return manifest
+}
+
+async function checkPrecondition(
+  tx: Transaction,
+  repository: RepositoryName,
+  reference: Reference,
+  precondition: Precondition | undefined,
+): Promise<void> {
+  if (precondition === undefined) return
+  const current =
+    reference.kind === 'tag'
+      ? await lockTag(tx, repository, reference.tag)
+      : (await findManifest(tx, repository, reference))?.digest
+  if (precondition(current)) return
+  throw new RegistryError('DENIED', `it is ${current ?? 'not there'} now`, { status: 412 })
+}
+
+/** Checks that everything the manifest needs is there, and holds it until the commit. */
+async function lockEdges(
+  tx: Transaction,
+  repositoryId: RepositoryId,
+  manifest: Manifest,
+): Promise<{ blobs: Digest[]; children: Digest[] }> {
+  const required = digestsOf(manifest.blobs)
+  const optional = digestsOf(manifest.optionalBlobs)
+  const children = digestsOf(manifest.children)
+  // BuildKit writes indexes whose entries are blobs, so children are looked for in both places.
+  const there = await lockContent(
+    tx,
+    repositoryId,
+    [...required, ...optional, ...children],
+    children,
+  )
+  const missing = [
+    ...required.filter((digest) => !there.blobs.has(digest)),
+    ...children.filter((digest) => !there.manifests.has(digest) && !there.blobs.has(digest)),
+  ]
+  if (missing.length > 0) throw new RegistryError('MANIFEST_BLOB_UNKNOWN', [...new Set(missing)])
+  return {
+    blobs: [...required, ...optional, ...children.filter((digest) => there.blobs.has(digest))],
+    children: children.filter((digest) => there.manifests.has(digest)),
+  }
+}
+
+/**
+ * Deletes a manifest and every tag that names it.
+ *
+ * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN, and UNSUPPORTED while an index of the
+ *   repository lists it: the index would be left half broken
+ */
+export async function deleteManifest(
+  registry: Registry,
+  repository: RepositoryName,
+  digest: Digest,
+  actor: string | undefined,
+): Promise<void> {
+  const id = await requireRepository(registry, repository)
+  const tags = await transaction(registry.db, async (tx) => {
+    const deleted = await deleteManifestRow(tx, id, digest, actor)
+    // Asked after the delete, which waits for an index that is being pushed right now.
+    const parent = await findParent(tx, id, digest)
+    if (deleted === undefined || parent === undefined) return deleted
+    throw new RegistryError('UNSUPPORTED', `index ${parent} lists this manifest; delete it first`)
+  })
+  registry.cache.forgetTags(repository, tags ?? [])
+  registry.cache.forgetManifest(repository, digest)
+  if (tags === undefined) throw new RegistryError('MANIFEST_UNKNOWN', `${repository}@${digest}`)
+}
+
+/** The digest a tag names, undefined for none: cheaper than the manifest, and never stale. */
+export function resolveTag(
+  { db }: Registry,
+  repository: RepositoryName,
+  tag: Tag,
+): Promise<Digest | undefined> {
+  return findTag(db, repository, tag)
+}
+
+function digestsOf(descriptors: readonly { digest: Digest }[]): Digest[] {
+  return descriptors.map((descriptor) => descriptor.digest)
+}

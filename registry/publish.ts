@@ -1,0 +1,33 @@
+import type { Digest } from '../oci/digest.ts'
+import type { Upload } from '../storage/blob/blob-store.ts'
+import { lockDigest } from '../storage/metadata/blobs.ts'
+import { transaction } from '../storage/metadata/database.ts'
+import { commitUpload, type UploadSession } from '../storage/metadata/uploads.ts'
+import type { Registry } from './registry.ts'
+
+/**
+ * Makes a verified upload a blob of its repository. Bytes first, rows second: a crash in between
+ * leaves bytes for the next push of the digest to replace, never a row that names bytes we do not
+ * have. The digest's lock keeps a collector of the same digest out from the look to the commit.
+ */
+export async function publishUpload(
+  { db, blobs, faultPoint, log }: Registry,
+  session: UploadSession,
+  upload: Upload,
+  digest: Digest,
+): Promise<void> {
+  const known = await transaction(db, async (tx) => {
+    const live = await lockDigest(tx, digest)
+    await faultPoint('blob locked')
+    const location = live?.location ?? (await blobs.commitUpload(upload, digest))
+    await faultPoint('blob placed')
+    await commitUpload(tx, { session, digest, sizeBytes: upload.offset, location })
+    return live !== undefined
+  })
+  if (!known) return
+  // The store had the bytes already. What this upload brought is not needed any more, and losing
+  // it is no failure of the push.
+  await blobs.abortUpload(upload.state).catch((error: unknown) => {
+    log.warn({ err: error, session: session.id }, 'upload not removed')
+  })
+}

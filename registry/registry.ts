@@ -1,0 +1,35 @@
+import type { Logger } from 'pino'
+import type { BlobStore } from '../storage/blob/blob-store.ts'
+import type { Pool } from '../storage/metadata/database.ts'
+import type { MetadataCache } from './metadata-cache.ts'
+import type { UploadHashes } from './upload-hashes.ts'
+import type { UploadLocks } from './upload-locks.ts'
+
+/** Everything the operations in this folder work on. Built once, in `server/compose.ts`. */
+export interface Registry {
+  readonly db: Pool
+  readonly blobs: BlobStore
+  readonly cache: MetadataCache
+  readonly uploadLocks: UploadLocks
+  readonly uploadHashes: UploadHashes
+  readonly limits: Limits
+  readonly log: Logger
+  /** Called between two steps that must survive a crash. Does nothing, except in tests. */
+  readonly faultPoint: (step: FaultPoint) => Promise<void> | void
+}
+
+export interface Limits {
+  /** Bytes of one blob; Infinity for no limit. */
+  readonly uploadBytes: number
+  /** Seconds after its last byte until an upload session is dropped. */
+  readonly uploadExpirySeconds: number
+}
+
+export type FaultPoint =
+  | 'upload received'
+  | 'upload saved'
+  | 'blob locked'
+  | 'blob placed'
+  | 'blob committed'
+  | 'manifest locked'
+  | 'manifest committed'

@@ -1,0 +1,41 @@
+import { RegistryError } from '../oci/errors.ts'
+import type { RepositoryName, Tag } from '../oci/reference.ts'
+import { transaction } from '../storage/metadata/database.ts'
+import { deleteTag as deleteTagRow, listTags } from '../storage/metadata/tags.ts'
+import { type Page, type PageRequest, pageOf } from './page.ts'
+import type { Registry } from './registry.ts'
+import { requireRepository } from './repositories.ts'
+
+/**
+ * One page of tags in byte order.
+ *
+ * @throws RegistryError NAME_UNKNOWN
+ */
+export async function getTags(
+  { db }: Registry,
+  repository: RepositoryName,
+  request: PageRequest,
+): Promise<Page<Tag>> {
+  return pageOf(request, async (page) => {
+    const tags = await listTags(db, repository, page)
+    if (tags === undefined) throw new RegistryError('NAME_UNKNOWN', repository)
+    return tags
+  })
+}
+
+/**
+ * Deletes a tag; the manifest stays and can be pulled by its digest.
+ *
+ * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN
+ */
+export async function deleteTag(
+  registry: Registry,
+  repository: RepositoryName,
+  tag: Tag,
+  actor: string | undefined,
+): Promise<void> {
+  const id = await requireRepository(registry, repository)
+  const deleted = await transaction(registry.db, (tx) => deleteTagRow(tx, id, tag, actor))
+  registry.cache.forgetTags(repository, [tag])
+  if (!deleted) throw new RegistryError('MANIFEST_UNKNOWN', `${repository}:${tag}`)
+}

@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Pool } from '../storage/metadata/database.ts'
+import {
+  claimUpload,
+  findUpload,
+  releaseUpload,
+  renewUploadClaims,
+  type UploadKey,
+  type UploadSession,
+} from '../storage/metadata/uploads.ts'
+
+const CLAIM_SECONDS = 15
+const RENEW_EVERY_MS = 4000
+/** Bytes stop this long before the claim could pass to another process. */
+const SAFETY_MS = 3000
+const POLL_MS = 250
+
+/** The right of one request to add bytes to an upload session. */
+export interface UploadLock {
+  readonly session: UploadSession
+  /** Aborted when a newer request takes over, or when the claim could not be renewed. */
+  readonly signal: AbortSignal
+  /** Names this process where the lock's end is recorded together with other facts. */
+  readonly writer: string
+  /** Frees the session for the next request. `saved`: the database row says so already. */
+  release(saved: boolean): Promise<void>
+}
+
+interface Held {
+  readonly controller: AbortController
+  readonly released: Promise<void>
+  renewedAtMs: number
+}
+
+/**
+ * One writer per upload session, and the newer request takes over: the older one usually hangs
+ * on a connection that its client has given up.
+ *
+ * Within a process that is at once. Between processes a session is claimed in its row for a few
+ * seconds, and renewed while bytes arrive; the claim of a process that died runs out. A process
+ * that cannot renew stops its own writers before another may claim.
+ */
+export class UploadLocks {
+  readonly #db: Pool
+  readonly #writer = randomUUID()
+  readonly #held = new Map<string, Held>()
+  #renewal: NodeJS.Timeout | undefined
+
+  constructor(db: Pool) {
+    this.#db = db
+  }
+
+  /** How many requests are adding bytes right now. */
+  get size(): number {
+    return this.#held.size
+  }
+
+  /** @returns undefined when there is no such session */
+  async acquire(key: UploadKey): Promise<UploadLock | undefined> {
+    for (let older = this.#held.get(key.id); older; older = this.#held.get(key.id)) {
+      older.controller.abort(new TakenOver())
+      await older.released
+    }
+    const { held, release } = this.#hold(key.id)
+    try {
+      const session = await this.#claim(key)
+      if (session !== undefined) {
+        return {
+          session,
+          signal: held.controller.signal,
+          writer: this.#writer,
+          release: async (saved) => {
+            if (!saved) await releaseUpload(this.#db, key.id, this.#writer).catch(() => {})
+            release()
+          },
+        }
+      }
+    } catch (error) {
+      release()
+      throw error
+    }
+    release()
+    return undefined
+  }
+
+  #hold(id: string): { held: Held; release: () => void } {
+    const { promise: released, resolve } = withResolvers()
+    const held: Held = {
+      controller: new AbortController(),
+      released,
+      renewedAtMs: performance.now(),
+    }
+    this.#held.set(id, held)
+    this.#renewal ??= setInterval(() => void this.#renew(), RENEW_EVERY_MS).unref()
+    const release = () => {
+      this.#held.delete(id)
+      if (this.#held.size === 0) {
+        clearInterval(this.#renewal)
+        this.#renewal = undefined
+      }
+      resolve()
+    }
+    return { held, release }
+  }
+
+  async #claim(key: UploadKey): Promise<UploadSession | undefined> {
+    const deadline = performance.now() + (CLAIM_SECONDS + 1) * 1000
+    for (;;) {
+      const session = await claimUpload(this.#db, key, this.#claimTerms())
+      if (session !== undefined) return session
+      // Unknown, or claimed elsewhere: only then is it worth waiting.
+      if ((await findUpload(this.#db, key)) === undefined) return undefined
+      if (performance.now() > deadline) return undefined
+      await sleep(POLL_MS)
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const ids = [...this.#held.keys()]
+    const sentAtMs = performance.now()
+    const renewed = await renewUploadClaims(this.#db, ids, this.#claimTerms()).catch(() => [])
+    for (const id of renewed) {
+      const held = this.#held.get(id)
+      if (held !== undefined) held.renewedAtMs = sentAtMs
+    }
+    const oldest = performance.now() - CLAIM_SECONDS * 1000 + SAFETY_MS
+    for (const held of this.#held.values()) {
+      if (held.renewedAtMs < oldest) held.controller.abort(new ClaimLost())
+    }
+  }
+
+  #claimTerms() {
+    return { writer: this.#writer, seconds: CLAIM_SECONDS }
+  }
+}
+
+/** A newer request for the same session has begun. */
+export class TakenOver extends Error {
+  override readonly name = 'TakenOver'
+
+  constructor() {
+    super('a newer request for this upload took over')
+  }
+}
+
+/** The database could not be told in time that this process still adds bytes. */
+export class ClaimLost extends Error {
+  override readonly name = 'ClaimLost'
+
+  constructor() {
+    super('the claim on this upload could not be renewed')
+  }
+}
+
+function withResolvers(): { promise: Promise<void>; resolve: () => void } {
+  let resolve: () => void = () => {}
+  const promise = new Promise<void>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}

@@ -1,0 +1,82 @@
+import type { Logger } from 'pino'
+import { unrestricted } from '../auth/access.ts'
+import { type Config, storageRoot } from '../config/config.ts'
+import { Metrics } from '../observability/metrics.ts'
+import { MetadataCache } from '../registry/metadata-cache.ts'
+import type { FaultPoint, Registry } from '../registry/registry.ts'
+import { UploadHashes } from '../registry/upload-hashes.ts'
+import { UploadLocks } from '../registry/upload-locks.ts'
+import { FilesystemBlobStore } from '../storage/blob/filesystem.ts'
+import { InstrumentedBlobStore } from '../storage/blob/instrumented.ts'
+import { openPool, type PoolSettings, ping } from '../storage/metadata/database.ts'
+import { releaseAllUploads } from '../storage/metadata/uploads.ts'
+import { createApp } from './app.ts'
+import { startBackgroundWork } from './background.ts'
+import { TrustedProxies } from './http/forwarded.ts'
+
+export interface ComposeOptions {
+  readonly config: Config
+  readonly connection: PoolSettings['connection']
+  /** This process is the only one that writes to the database: what it read stays true. */
+  readonly ownsDatabase: boolean
+  readonly log: Logger
+  /** Only tests give one. */
+  readonly faultPoint?: (step: FaultPoint) => Promise<void> | void
+}
+
+export interface Composition {
+  readonly app: ReturnType<typeof createApp>
+  readonly registry: Registry
+  /** Ends background work and connections. Requests should have ended before. */
+  close(): Promise<void>
+}
+
+/** Builds everything from the configuration: the only place where drivers are constructed. */
+export async function compose(options: ComposeOptions): Promise<Composition> {
+  const { config, connection, ownsDatabase, log } = options
+  const db = openPool({
+    connection,
+    size: config['database.connections'],
+    onError: (error) => log.warn({ err: error }, 'database connection lost'),
+  })
+  const uploadLocks = new UploadLocks(db)
+  const metrics = new Metrics({
+    uploadsInProgress: () => uploadLocks.size,
+    pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
+  })
+  const files = new FilesystemBlobStore(storageRoot(config))
+  await files.open()
+  if (ownsDatabase) await releaseAllUploads(db)
+
+  const registry: Registry = {
+    db,
+    blobs: new InstrumentedBlobStore(files, (...call) => metrics.storageCalled(...call)),
+    cache: new MetadataCache(ownsDatabase),
+    uploadLocks,
+    uploadHashes: new UploadHashes(),
+    limits: {
+      uploadBytes: config['limits.uploadBytes'] || Number.POSITIVE_INFINITY,
+      uploadExpirySeconds: config['limits.uploadExpirySeconds'],
+    },
+    log,
+    faultPoint: options.faultPoint ?? (() => {}),
+  }
+  const app = createApp({
+    registry,
+    authenticate: () => unrestricted,
+    health: { database: () => ping(db), storage: () => registry.blobs.probe() },
+    metrics,
+    proxies: new TrustedProxies(config.trustedProxies),
+    log,
+    logsRequests: config['log.access'],
+  })
+  const background = startBackgroundWork(registry)
+  return {
+    app,
+    registry,
+    close: async () => {
+      await background.stop()
+      await db.end()
+    },
+  }
+}

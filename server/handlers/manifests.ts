@@ -1,0 +1,70 @@
+import { RegistryError } from '../../oci/errors.ts'
+import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
+import { parseReference, parseTag } from '../../oci/reference.ts'
+import { deleteManifest, getManifest, putManifest } from '../../registry/manifests.ts'
+import type { Registry } from '../../registry/registry.ts'
+import { deleteTag } from '../../registry/tags.ts'
+import { answerBytes, answerEmpty } from '../http/answer.ts'
+import { readBody } from '../http/body.ts'
+import { entityTag, isNotModified, precondition } from '../http/conditional.ts'
+import { listOf } from '../http/query.ts'
+import type { RequestContext, Target } from '../state.ts'
+
+/** end-3. What was pushed is what is sent, whatever Accept says: converting would change the digest. */
+export async function pullManifest(
+  registry: Registry,
+  { repository, reference }: Target,
+  ctx: RequestContext,
+): Promise<void> {
+  const parsed = parseReference(reference)
+
+  const manifest = await getManifest(registry, repository, parsed)
+
+  ctx.res.setHeader('Docker-Content-Digest', manifest.digest)
+  ctx.res.setHeader('ETag', entityTag(manifest.digest))
+  if (isNotModified(ctx.req.headers, manifest.digest)) return answerEmpty(ctx, 304)
+  return answerBytes(ctx, manifest.mediaType, manifest.bytes)
+}
+
+/** end-7a, end-7b */
+export async function pushManifest(
+  registry: Registry,
+  { repository, reference }: Target,
+  ctx: RequestContext,
+): Promise<void> {
+  const parsed = parseReference(reference)
+  const tags = listOf(ctx, 'tag').map(parseTag)
+  if (tags.length > 0 && parsed.kind === 'tag') {
+    throw new RegistryError('TAG_INVALID', 'tag parameters go with a push by digest')
+  }
+  const bytes = await readBody(ctx.req, MAX_MANIFEST_BYTES)
+
+  const manifest = await putManifest(registry, repository, parsed, {
+    bytes,
+    contentType: ctx.get('Content-Type'),
+    tags,
+    actor: ctx.state.access.subject,
+    precondition: precondition(ctx.req.headers),
+  })
+
+  ctx.set('Location', `/v2/${repository}/manifests/${manifest.digest}`)
+  ctx.set('Docker-Content-Digest', manifest.digest)
+  if (manifest.subject !== undefined) ctx.set('OCI-Subject', manifest.subject.digest)
+  if (tags.length > 0) ctx.set('OCI-Tag', tags.join(', '))
+  answerEmpty(ctx, 201)
+}
+
+/** end-9: by tag only the tag goes, by digest the manifest with all its tags. */
+export async function removeManifest(
+  registry: Registry,
+  { repository, reference }: Target,
+  ctx: RequestContext,
+): Promise<void> {
+  const parsed = parseReference(reference)
+  const actor = ctx.state.access.subject
+
+  if (parsed.kind === 'tag') await deleteTag(registry, repository, parsed.tag, actor)
+  else await deleteManifest(registry, repository, parsed.digest, actor)
+
+  answerEmpty(ctx, 202)
+}

@@ -1,0 +1,52 @@
+import { Router } from '@koa/router'
+import type { Metrics } from '../../observability/metrics.ts'
+import { answerBytes, answerJson } from '../http/answer.ts'
+import type { RequestState } from '../state.ts'
+
+/** Each resolves when its part works, and throws what is wrong otherwise. */
+export type HealthChecks = Readonly<Record<'database' | 'storage', () => Promise<void>>>
+
+const CHECK_MS = 5000
+
+/** For whoever runs the server: no access is needed, and nothing of what is stored is shown. */
+export function operationRoutes(health: HealthChecks, metrics: Metrics): Router<RequestState> {
+  const router = new Router<RequestState>()
+
+  /** The process answers. */
+  router.get('/healthz', (ctx) => {
+    ctx.state.route = 'healthz'
+    answerJson(ctx, { status: 'ok' })
+  })
+
+  /** Requests can be served: both the database and the storage were just tried. */
+  router.get('/readyz', async (ctx) => {
+    ctx.state.route = 'readyz'
+    const names = Object.keys(health) as (keyof HealthChecks)[]
+    const results = await Promise.all(names.map((name) => state(health[name])))
+    const checks = Object.fromEntries(names.map((name, index) => [name, results[index]]))
+    const ready = results.every((result) => result === 'ok')
+    const answer = { status: ready ? 'ok' : 'unavailable', checks }
+    answerJson(ctx, answer, { status: ready ? 200 : 503 })
+  })
+
+  router.get('/metrics', async (ctx) => {
+    ctx.state.route = 'metrics'
+    answerBytes(ctx, metrics.contentType, Buffer.from(await metrics.render()))
+  })
+  return router
+}
+
+async function state(check: () => Promise<void>): Promise<'ok' | 'failing'> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('too slow')), CHECK_MS)
+  })
+  try {
+    await Promise.race([check(), late])
+    return 'ok'
+  } catch {
+    return 'failing'
+  } finally {
+    clearTimeout(timer)
+  }
+}

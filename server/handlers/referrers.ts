@@ -1,0 +1,29 @@
+import { parseDigest } from '../../oci/digest.ts'
+import { OCI_INDEX } from '../../oci/media-types.ts'
+import { getReferrers } from '../../registry/referrers.ts'
+import type { Registry } from '../../registry/registry.ts'
+import { answerJson } from '../http/answer.ts'
+import { listOf, only, setNextLink } from '../http/query.ts'
+import type { RequestContext, Target } from '../state.ts'
+
+/** end-12a, end-12b. Several types are united, as containerd asks for them. */
+export async function listReferrers(
+  registry: Registry,
+  { repository, reference }: Target,
+  ctx: RequestContext,
+): Promise<void> {
+  const subject = parseDigest(reference)
+  const artifactTypes = listOf(ctx, 'artifactType').filter((type) => type !== '')
+  const last = only(ctx, 'last') ?? ''
+  const after = /^\d{1,18}$/.test(last) ? last : '0'
+
+  const answer = await getReferrers(registry, repository, subject, { artifactTypes, after })
+
+  if (answer.next !== undefined) {
+    const filters = artifactTypes.map((type): [string, string] => ['artifactType', type])
+    setNextLink(ctx, [...filters, ['last', answer.next]])
+  }
+  if (artifactTypes.length > 0) ctx.set('OCI-Filters-Applied', 'artifactType')
+  const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: answer.descriptors }
+  answerJson(ctx, index, { contentType: OCI_INDEX })
+}

@@ -1,0 +1,177 @@
+import { digestOf, parseDigest, parseDigestAlgorithm } from '../../oci/digest.ts'
+import { RegistryError } from '../../oci/errors.ts'
+import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts'
+import { type Mount, mountBlob } from '../../registry/blobs.ts'
+import type { Registry } from '../../registry/registry.ts'
+import {
+  appendToUpload,
+  type Chunk,
+  cancelUpload as cancelUploadSession,
+  finishUpload,
+  getUploadOffset,
+  OffsetMismatch,
+  startUpload,
+  type UploadKey,
+} from '../../registry/uploads.ts'
+import { answerEmpty } from '../http/answer.ts'
+import { hasBody } from '../http/body.ts'
+import { formatOffset, formatProgress, parseChunkRange } from '../http/content-range.ts'
+import { only } from '../http/query.ts'
+import type { RequestContext, Target } from '../state.ts'
+
+/** end-4a, end-4b, end-4c, end-11 */
+export async function beginUpload(
+  registry: Registry,
+  { repository }: Target,
+  ctx: RequestContext,
+): Promise<void> {
+  const mount = parseMount(ctx)
+  if (mount !== undefined && (await mountBlob(registry, repository, mount))) {
+    return answerCreated(ctx, repository, mount.digest)
+  }
+  if (ctx.query['digest'] !== undefined) return pushWhole(registry, repository, ctx)
+  const owner = ctx.state.access.subject
+  const algorithm = parseDigestAlgorithm(only(ctx, 'digest-algorithm') || 'sha256')
+
+  const id = await startUpload(registry, repository, { owner, algorithm })
+
+  setUploadHeaders(ctx, { repository, id, owner }, formatProgress(0))
+  return answerEmpty(ctx, 202)
+}
+
+/** end-5 */
+export async function receiveChunk(
+  registry: Registry,
+  target: Target,
+  ctx: RequestContext,
+): Promise<void> {
+  const key = uploadKey(target, ctx)
+  const chunk = parseChunk(ctx)
+
+  const offset = await tellingOffset(ctx, key, () => appendToUpload(registry, key, chunk))
+
+  setUploadHeaders(ctx, key, formatProgress(offset))
+  answerEmpty(ctx, 202)
+}
+
+/** end-6: may carry the last chunk, or the whole blob when nothing was sent before. */
+export async function completeUpload(
+  registry: Registry,
+  target: Target,
+  ctx: RequestContext,
+): Promise<void> {
+  const key = uploadKey(target, ctx)
+  const digest = parseDigest(only(ctx, 'digest') ?? '')
+  const chunk = hasBody(ctx.req) ? parseChunk(ctx) : undefined
+
+  await tellingOffset(ctx, key, () => finishUpload(registry, key, digest, chunk))
+
+  answerCreated(ctx, target.repository, digest)
+}
+
+/** end-13 */
+export async function uploadStatus(
+  registry: Registry,
+  target: Target,
+  ctx: RequestContext,
+): Promise<void> {
+  const key = uploadKey(target, ctx)
+
+  const offset = await getUploadOffset(registry, key)
+
+  setUploadHeaders(ctx, key, formatOffset(offset))
+  answerEmpty(ctx, 204)
+}
+
+/** end-14 */
+export async function cancelUpload(
+  registry: Registry,
+  target: Target,
+  ctx: RequestContext,
+): Promise<void> {
+  await cancelUploadSession(registry, uploadKey(target, ctx))
+  answerEmpty(ctx, 204)
+}
+
+/** end-4b: the blob comes with the POST. A failure leaves no session: the client knows of none. */
+async function pushWhole(
+  registry: Registry,
+  repository: RepositoryName,
+  ctx: RequestContext,
+): Promise<void> {
+  const digest = parseDigest(only(ctx, 'digest') ?? '')
+  const owner = ctx.state.access.subject
+  const algorithm = digest.startsWith('sha512:') ? 'sha512' : 'sha256'
+  const id = await startUpload(registry, repository, { owner, algorithm })
+  const key = { repository, id, owner }
+  // Without a body the blob follows by PUT, unless there is nothing to follow.
+  if (!hasBody(ctx.req) && digest !== digestOf(Buffer.alloc(0), algorithm)) {
+    setUploadHeaders(ctx, key, formatProgress(0))
+    return answerEmpty(ctx, 202)
+  }
+
+  const chunk = hasBody(ctx.req) ? parseChunk(ctx) : undefined
+  try {
+    await finishUpload(registry, key, digest, chunk)
+  } catch (error) {
+    await cancelUploadSession(registry, key).catch(() => {}) // it expires by itself
+    throw error
+  }
+
+  return answerCreated(ctx, repository, digest)
+}
+
+/** Undefined when no mount is asked for, or one that can never succeed: then it is an upload. */
+function parseMount(ctx: RequestContext): Mount | undefined {
+  const mount = only(ctx, 'mount')
+  const from = only(ctx, 'from')
+  if (!mount || from === undefined) return undefined
+  try {
+    return {
+      digest: parseDigest(mount),
+      from: from === '' ? undefined : parseRepositoryName(from),
+      mayPull: (source) => ctx.state.access.allows(source, 'pull'),
+    }
+  } catch (error) {
+    if (error instanceof RegistryError) return undefined
+    throw error
+  }
+}
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+function uploadKey({ repository, reference }: Target, ctx: RequestContext): UploadKey {
+  if (!UUID.test(reference)) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', 'not a session id')
+  return { repository, id: reference, owner: ctx.state.access.subject }
+}
+
+function parseChunk({ req }: RequestContext): Chunk {
+  const range = parseChunkRange(req)
+  return { body: req, first: range?.first, length: range?.length }
+}
+
+/** A client that is told 416 goes on from the offset in the headers. */
+async function tellingOffset<T>(
+  ctx: RequestContext,
+  key: UploadKey,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof OffsetMismatch) setUploadHeaders(ctx, key, formatOffset(error.offset))
+    throw error
+  }
+}
+
+function setUploadHeaders(ctx: RequestContext, { repository, id }: UploadKey, range: string): void {
+  ctx.set('Location', `/v2/${repository}/blobs/uploads/${id}`)
+  ctx.set('Docker-Upload-UUID', id)
+  ctx.set('Range', range)
+}
+
+function answerCreated(ctx: RequestContext, repository: RepositoryName, digest: string): void {
+  ctx.set('Location', `/v2/${repository}/blobs/${digest}`)
+  ctx.set('Docker-Content-Digest', digest)
+  answerEmpty(ctx, 201)
+}

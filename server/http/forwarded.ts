@@ -1,0 +1,59 @@
+import type { IncomingMessage } from 'node:http'
+import { BlockList, isIP } from 'node:net'
+
+/** Proxies whose word on a client's address is taken. From anyone else it is not even read. */
+export class TrustedProxies {
+  readonly #trusted = new BlockList()
+  readonly #any: boolean
+
+  /** @param ranges addresses, or networks as `10.0.0.0/8`; already checked by the configuration */
+  constructor(ranges: readonly string[]) {
+    this.#any = ranges.length > 0
+    for (const range of ranges) {
+      const [address = '', bits] = range.split('/')
+      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+      const prefix = bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits)
+      this.#trusted.addSubnet(address, prefix, family)
+    }
+  }
+
+  /**
+   * The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy's own,
+   * since everything left of it was written by the client.
+   */
+  addressOf(request: IncomingMessage): string {
+    const peer = plain(request.socket.remoteAddress ?? '')
+    if (!this.#any || !this.#trusts(peer)) return peer
+    const hops = String(request.headers['x-forwarded-for'] ?? '')
+      .split(',')
+      .map((hop) => plain(hop.trim()))
+      .filter((hop) => isIP(hop) !== 0)
+    return hops.findLast((hop) => !this.#trusts(hop)) ?? hops[0] ?? peer
+  }
+
+  /** What the client typed: its scheme and host, from a trusted proxy or from the request. */
+  originOf(request: IncomingMessage): { readonly scheme: string; readonly host: string } {
+    const trusted = this.#any && this.#trusts(plain(request.socket.remoteAddress ?? ''))
+    const header = (name: string) =>
+      trusted
+        ? String(request.headers[name] ?? '')
+            .split(',')[0]!
+            .trim()
+        : ''
+    const encrypted = 'encrypted' in request.socket
+    return {
+      scheme: header('x-forwarded-proto') || (encrypted ? 'https' : 'http'),
+      host: header('x-forwarded-host') || (request.headers.host ?? ''),
+    }
+  }
+
+  #trusts(address: string): boolean {
+    const family = isIP(address)
+    return family !== 0 && this.#trusted.check(address, family === 6 ? 'ipv6' : 'ipv4')
+  }
+}
+
+/** An IPv4 address that arrived over an IPv6 socket, as everybody writes it. */
+function plain(address: string): string {
+  return address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
+}

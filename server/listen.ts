@@ -1,0 +1,98 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { Logger } from 'pino'
+import type { Config } from '../config/config.ts'
+
+export interface Listening {
+  readonly port: number
+  /** Takes no new connections, waits for requests under way up to the configured time, closes. */
+  stop(): Promise<void>
+}
+
+/** Longer than clients and load balancers keep an idle connection: they should close it, not we. */
+const KEEP_ALIVE_MS = 180_000
+const HEADERS_MS = 60_000
+const CERTIFICATE_POLL_MS = 2000
+
+/** @throws when the address cannot be listened on, or the certificate cannot be read */
+export async function listen(
+  handle: RequestListener,
+  config: Config,
+  log: Logger,
+): Promise<Listening> {
+  const { server, unwatch } = createHttpServer(handle, config, log)
+  server.keepAliveTimeout = KEEP_ALIVE_MS
+  // Bodies may take for hours; what ends them is that nothing moves.
+  server.requestTimeout = 0
+  server.headersTimeout = HEADERS_MS
+  server.timeout = config['limits.idleSeconds'] * 1000
+  server.on('clientError', answerClientError)
+
+  const { host, port } = config.listen
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ port, ...(host === '' ? {} : { host }) }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+  return {
+    port: (server.address() as AddressInfo).port,
+    stop: async () => {
+      unwatch()
+      await close(server, config['limits.drainSeconds'] * 1000)
+    },
+  }
+}
+
+function createHttpServer(handle: RequestListener, config: Config, log: Logger) {
+  const options = { maxHeaderSize: config['limits.headerBytes'], noDelay: true }
+  const [certificate, key] = [config['tls.certificate'], config['tls.key']]
+  if (certificate === undefined || key === undefined) {
+    return { server: createServer(options, handle), unwatch: () => {} }
+  }
+  const read = () => ({ cert: readFileSync(certificate), key: readFileSync(key) })
+  const server: TlsServer = createTlsServer({ ...options, ...read() }, handle)
+  const reload = () => {
+    try {
+      server.setSecureContext(read())
+      log.info({ certificate }, 'certificate read again')
+    } catch (error) {
+      // Certificate and key are replaced one after the other: the second change comes here too.
+      log.warn({ err: error, certificate }, 'new certificate not usable, the old one stays')
+    }
+  }
+  const files = [certificate, key]
+  for (const file of files) {
+    // Polled: what renews certificates swaps symbolic links, which a watcher does not follow.
+    watchFile(file, { interval: CERTIFICATE_POLL_MS, persistent: false }, reload)
+  }
+  return { server, unwatch: () => files.forEach((file) => unwatchFile(file, reload)) }
+}
+
+/** What Node refuses before there is a request: in the form clients of a registry understand. */
+function answerClientError(
+  error: NodeJS.ErrnoException,
+  socket: import('node:stream').Duplex,
+): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
+  const status = tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request'
+  const detail = tooLarge ? 'the headers are too large' : 'the request is not valid HTTP'
+  const body = JSON.stringify({ errors: [{ code: 'UNSUPPORTED', message: detail }] })
+  const head = `Content-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close`
+  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`)
+  return undefined
+}
+
+async function close(server: Server | TlsServer, drainMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  // A connection that becomes idle now would stay open for its keep-alive time.
+  const idle = setInterval(() => server.closeIdleConnections(), 50)
+  const overdue = setTimeout(() => server.closeAllConnections(), drainMs)
+  await closed
+  clearInterval(idle)
+  clearTimeout(overdue)
+}

@@ -1,0 +1,58 @@
+import { randomBytes } from 'node:crypto'
+import type { Middleware } from 'koa'
+import type { Logger } from 'pino'
+import type { Metrics } from '../../observability/metrics.ts'
+import type { TrustedProxies } from '../http/forwarded.ts'
+import type { RequestState } from '../state.ts'
+
+export interface RequestLogOptions {
+  /** Undefined: requests are counted, not logged. */
+  readonly log: Logger | undefined
+  readonly metrics: Metrics
+  readonly proxies: TrustedProxies
+}
+
+/**
+ * Gives a request its id and address, and when its answer has ended one line in the log and its
+ * place in the metrics. Bytes are those of the connection, headers included.
+ */
+export function logRequests(options: RequestLogOptions): Middleware<RequestState> {
+  const { log, metrics, proxies } = options
+  const process = randomBytes(4).toString('hex')
+  let count = 0
+  return async (ctx, next) => {
+    const startedAt = performance.now()
+    const { socket } = ctx.req
+    const readBefore = socket.bytesRead
+    const writtenBefore = socket.bytesWritten
+    ctx.state.requestId = `${process}-${(++count).toString(36)}`
+    ctx.state.address = proxies.addressOf(ctx.req)
+    ctx.state.route = undefined
+    metrics.requestsInProgress.inc()
+    ctx.res.once('close', () => {
+      const seconds = (performance.now() - startedAt) / 1000
+      const bytesIn = socket.bytesRead - readBefore
+      const bytesOut = socket.bytesWritten - writtenBefore
+      const status = ctx.res.statusCode
+      const route = ctx.state.route ?? 'other'
+      metrics.requestEnded({ method: ctx.method, route, status, seconds, bytesIn, bytesOut })
+      if (!log?.isLevelEnabled('info')) return
+      log.info(
+        {
+          requestId: ctx.state.requestId,
+          method: ctx.method,
+          url: ctx.url,
+          status,
+          ms: Math.round(seconds * 1000),
+          bytesIn,
+          bytesOut,
+          address: ctx.state.address,
+          userAgent: ctx.get('User-Agent'),
+          complete: ctx.res.writableFinished,
+        },
+        'request',
+      )
+    })
+    await next()
+  }
+}

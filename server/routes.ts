@@ -1,0 +1,109 @@
+import { Router } from '@koa/router'
+import { type Action, requireAccess } from '../auth/access.ts'
+import { RegistryError } from '../oci/errors.ts'
+import { MAX_FULL_NAME_LENGTH, parseRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import type { Registry } from '../registry/registry.ts'
+import { checkVersion } from './handlers/base.ts'
+import { pullBlob, removeBlob } from './handlers/blobs.ts'
+import { listRepositories } from './handlers/catalog.ts'
+import { pullManifest, pushManifest, removeManifest } from './handlers/manifests.ts'
+import { listReferrers } from './handlers/referrers.ts'
+import { removeRepository } from './handlers/repositories.ts'
+import { listTags } from './handlers/tags.ts'
+import {
+  beginUpload,
+  cancelUpload,
+  completeUpload,
+  receiveChunk,
+  uploadStatus,
+} from './handlers/uploads.ts'
+import { parseV2Path, type Resource } from './http/v2-path.ts'
+import type { RepositoryHandler, RequestContext, RequestState } from './state.ts'
+
+export interface RepositoryRoute {
+  /** As metrics and the log name it. */
+  readonly name: string
+  readonly action: Action
+  readonly handle: RepositoryHandler
+}
+
+type Methods = Readonly<Record<string, RepositoryRoute>>
+
+/** A GET route answers HEAD as well; Node leaves the body out. */
+function reading(get: RepositoryRoute): Methods {
+  return { GET: get, HEAD: get }
+}
+
+/**
+ * Every endpoint below `/v2/<name>/`, in the order of the table "Endpoints" of the distribution
+ * spec. This is the only way to one of them, and it checks the name and the access first, so
+ * that a handler cannot forget to.
+ */
+export const REPOSITORY_ROUTES: Readonly<Record<Resource, Methods>> = {
+  blob: {
+    ...reading({ name: 'blob', action: 'pull', handle: pullBlob }), // end-2
+    DELETE: { name: 'blob', action: 'delete', handle: removeBlob }, // end-10
+  },
+  manifest: {
+    ...reading({ name: 'manifest', action: 'pull', handle: pullManifest }), // end-3
+    PUT: { name: 'manifest', action: 'push', handle: pushManifest }, // end-7a, end-7b
+    DELETE: { name: 'manifest', action: 'delete', handle: removeManifest }, // end-9
+  },
+  uploads: {
+    POST: { name: 'uploads', action: 'push', handle: beginUpload }, // end-4a to 4c, end-11
+  },
+  upload: {
+    ...reading({ name: 'upload', action: 'push', handle: uploadStatus }), // end-13
+    PATCH: { name: 'upload', action: 'push', handle: receiveChunk }, // end-5
+    PUT: { name: 'upload', action: 'push', handle: completeUpload }, // end-6
+    DELETE: { name: 'upload', action: 'push', handle: cancelUpload }, // end-14
+  },
+  tags: reading({ name: 'tags', action: 'pull', handle: listTags }), // end-8a, end-8b
+  referrers: reading({ name: 'referrers', action: 'pull', handle: listReferrers }), // end-12a, 12b
+}
+
+/** Answers everything below `/v2`. */
+export async function handleV2(registry: Registry, ctx: RequestContext): Promise<void> {
+  ctx.res.setHeader('Docker-Distribution-Api-Version', 'registry/2.0')
+  const path = parseV2Path(ctx.path)
+  if (path === undefined) return handleRoot(registry, ctx)
+  const methods = REPOSITORY_ROUTES[path.resource]
+  const route = methods[ctx.method]
+  if (route === undefined) throw notAllowed(ctx, Object.keys(methods))
+  ctx.state.route = route.name
+  const repository = parseRepositoryName(path.name, MAX_FULL_NAME_LENGTH - ctx.host.length - 1)
+  requireAccess(ctx.state.access, repository, route.action)
+  return route.handle(registry, { repository, reference: path.reference }, ctx)
+}
+
+async function handleRoot(registry: Registry, ctx: RequestContext): Promise<void> {
+  const known = ctx.path === '/v2/' || ctx.path === '/v2' || ctx.path === '/v2/_catalog'
+  if (!known) {
+    throw new RegistryError('UNSUPPORTED', 'there is nothing at this address', { status: 404 })
+  }
+  if (ctx.method !== 'GET' && ctx.method !== 'HEAD') throw notAllowed(ctx, ['GET', 'HEAD'])
+  if (ctx.path === '/v2/_catalog') {
+    ctx.state.route = 'catalog'
+    return listRepositories(registry, ctx)
+  }
+  ctx.state.route = 'base' // end-1
+  return checkVersion(ctx)
+}
+
+/** Our own API, for what the distribution spec has no endpoint for. */
+export function apiRoutes(registry: Registry): Router<RequestState> {
+  const router = new Router<RequestState>({ prefix: '/api/v1' })
+  router.delete('/repositories/*name', async (ctx) => {
+    const { name } = ctx['params'] as { name?: string }
+    const repository: RepositoryName = parseRepositoryName(name ?? '')
+    ctx.state.route = 'repository'
+    requireAccess(ctx.state.access, repository, 'delete')
+    await removeRepository(registry, { repository, reference: '' }, ctx)
+  })
+  return router
+}
+
+function notAllowed(ctx: RequestContext, methods: readonly string[]): RegistryError {
+  ctx.set('Allow', methods.join(', '))
+  return new RegistryError('UNSUPPORTED', `${ctx.method} is not possible here`)
+}

@@ -1,0 +1,31 @@
+import type { ParameterizedContext } from 'koa'
+import type { Access } from '../auth/access.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { Registry } from '../registry/registry.ts'
+
+/** What middleware and the route table put on `ctx.state`. */
+export interface RequestState {
+  requestId: string
+  /** The client's address, behind trusted proxies the one they report. */
+  address: string
+  access: Access
+  /** The route's name for metrics and the log; undefined when no route matched. */
+  route: string | undefined
+}
+
+export type RequestContext = ParameterizedContext<RequestState>
+
+/** What the address of a request names. */
+export interface Target {
+  /** Valid, and the caller has access to it. */
+  readonly repository: RepositoryName
+  /** The last segment of the path, '' where the route has none; raw, for the handler to parse. */
+  readonly reference: string
+}
+
+/** A handler of one endpoint below `/v2/<name>/`. */
+export type RepositoryHandler = (
+  registry: Registry,
+  target: Target,
+  ctx: RequestContext,
+) => Promise<void>

@@ -1,0 +1,107 @@
+import type { Digest } from '../../oci/digest.ts'
+
+/** Offsets of the first and last byte, both included, as in RFC 9110 section 14. */
+export interface ByteRange {
+  readonly first: number
+  readonly last: number
+}
+
+/** Whatever a driver must remember between two appends. Kept as JSON with the upload session. */
+export type UploadState = Readonly<Record<string, unknown>>
+
+export interface Upload {
+  /** Bytes received so far: the offset in bytes at which the next append starts. */
+  readonly offset: number
+  readonly state: UploadState
+}
+
+/** Where a blob lies. Only the driver that gave it out understands it. */
+export type Location = string
+
+/** Takes the bytes of one append. Ends with `finish` or `discard`, of which one must be called. */
+export interface UploadWriter {
+  /**
+   * Takes a chunk, which must not be changed afterwards. Undefined means that the next may
+   * follow at once; otherwise it should wait for the promise, which bounds the memory in use.
+   * The promise rejects when bytes could not be stored; then only {@link discard} is left.
+   */
+  write(chunk: Uint8Array): Promise<void> | undefined
+  /** Makes every byte written durable. @returns the upload, longer by them */
+  finish(): Promise<Upload>
+  /** Forgets the bytes written: the upload is what it was before. Never throws, safe to repeat. */
+  discard(): Promise<void>
+}
+
+/**
+ * Bytes on durable storage, shared by all repositories. A store knows nothing of repositories,
+ * tags, users or HTTP, and verifies no digest: `registry/uploads.ts` does, once for all drivers.
+ *
+ * Every driver passes `test/contract/blob-store.ts`, which states in full what the comments
+ * here state in short.
+ */
+export interface BlobStore {
+  /** Costs no I/O: an upload that never gets a byte leaves nothing behind. */
+  startUpload(id: string): UploadState
+
+  /**
+   * Bytes beyond `upload.offset`, left by an append that failed, are dropped.
+   *
+   * @throws UploadLost when bytes before `upload.offset` are no longer there
+   */
+  appendUpload(upload: Upload): Promise<UploadWriter>
+
+  /** The bytes received, as in {@link read}. */
+  readUpload(upload: Upload): AsyncIterable<Uint8Array>
+
+  /**
+   * Publishes the bytes, in one step and in constant time, and makes that durable. The caller
+   * has verified the digest and holds its lock. Publishing the same digest again is harmless,
+   * and so is repeating a commit that was cut off.
+   *
+   * @throws UploadLost when the bytes are no longer there
+   */
+  commitUpload(upload: Upload, digest: Digest): Promise<Location>
+
+  /** Drops the bytes received. Safe to repeat, also after a commit. */
+  abortUpload(state: UploadState): Promise<void>
+
+  /**
+   * The bytes, or those of `range`. Chunks are large and belong to the store: one is valid
+   * until the next is asked for. Leaving the loop early frees what the read holds.
+   *
+   * @throws BlobMissing at the first chunk when there is nothing at `location`
+   */
+  read(location: Location, range?: ByteRange): AsyncIterable<Uint8Array>
+
+  /** The size in bytes, or undefined when there is nothing at `location`. */
+  size(location: Location): Promise<number | undefined>
+
+  /** True if a blob was removed, false if there was none. */
+  delete(location: Location): Promise<boolean>
+
+  /** Writes, reads and removes a few bytes. @throws what a push would meet */
+  probe(): Promise<void>
+}
+
+/** The metadata names a blob that the store does not have: a fault of ours, never of the client. */
+export class BlobMissing extends Error {
+  override readonly name = 'BlobMissing'
+
+  constructor(location: Location) {
+    super(`no blob at ${location}`)
+  }
+}
+
+/** An upload session names bytes that the store does not have: the client must start again. */
+export class UploadLost extends Error {
+  override readonly name = 'UploadLost'
+
+  constructor() {
+    super('the bytes received by this upload are gone')
+  }
+}
+
+/** The store has no room left. What was stored before is unharmed. */
+export class StorageFull extends Error {
+  override readonly name = 'StorageFull'
+}

@@ -1,0 +1,167 @@
+import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
+import { mkdir, open, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import path from 'node:path'
+import { type Digest, splitDigest } from '../../oci/digest.ts'
+import {
+  type BlobStore,
+  type ByteRange,
+  type Location,
+  type Upload,
+  UploadLost,
+  type UploadState,
+  type UploadWriter,
+} from './blob-store.ts'
+import { FileAppend, orFull } from './filesystem/append.ts'
+import { readFile } from './filesystem/read.ts'
+
+/**
+ * Blobs as files, laid out as registry:2 does, so that its volumes can be taken over as they are:
+ *
+ *   <root>/docker/registry/v2/blobs/<algorithm>/<first two hex digits>/<hex>/data
+ *   <root>/uploads/<session id>
+ *
+ * A location is the path of the data file below the root. Uploads lie on the same filesystem,
+ * so that a commit is a rename. Empty folders of deleted blobs are removed with them.
+ */
+export class FilesystemBlobStore implements BlobStore {
+  readonly #root: string
+  /** Folders known to exist durably; at most 256 for each algorithm. */
+  readonly #shards = new Set<string>()
+
+  constructor(root: string) {
+    this.#root = path.resolve(root)
+  }
+
+  /** Creates the folders. @throws when the root cannot be written */
+  async open(): Promise<void> {
+    await mkdir(path.join(this.#root, 'uploads'), { recursive: true })
+    await mkdir(path.join(this.#root, BLOBS), { recursive: true })
+    await syncFolder(this.#root)
+  }
+
+  startUpload(id: string): UploadState {
+    return { file: id }
+  }
+
+  async appendUpload(upload: Upload): Promise<UploadWriter> {
+    const flags = constants.O_WRONLY | constants.O_CREAT
+    const file = await orFull(open(this.#uploadPath(upload.state), flags, 0o644))
+    try {
+      const { size } = await file.stat()
+      if (size < upload.offset) throw new UploadLost()
+      if (size > upload.offset) await file.truncate(upload.offset)
+      return new FileAppend(file, upload)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  readUpload(upload: Upload): AsyncIterable<Uint8Array> {
+    if (upload.offset === 0) return nothing()
+    const file = this.#uploadPath(upload.state)
+    return readFile(file, file, { first: 0, last: upload.offset - 1 })
+  }
+
+  async commitUpload(upload: Upload, digest: Digest): Promise<Location> {
+    if (upload.offset === 0) await (await this.appendUpload(upload)).finish()
+    const location = locationOf(digest)
+    const folder = path.dirname(this.#blobPath(location))
+    const shard = path.dirname(folder)
+    await orFull(this.#makeShard(shard))
+    await orFull(mkdirIfMissing(folder))
+    await this.#place(upload, location)
+    // The data was synced when it was received; the two folders that name it now follow.
+    await orFull(Promise.all([syncFolder(folder), syncFolder(shard)]))
+    return location
+  }
+
+  async abortUpload(state: UploadState): Promise<void> {
+    await rm(this.#uploadPath(state), { force: true })
+  }
+
+  read(location: Location, range?: ByteRange): AsyncIterable<Uint8Array> {
+    return readFile(this.#blobPath(location), location, range)
+  }
+
+  async size(location: Location): Promise<number | undefined> {
+    return (await unlessMissing(stat(this.#blobPath(location))))?.size
+  }
+
+  async delete(location: Location): Promise<boolean> {
+    const file = this.#blobPath(location)
+    const removed = await unlessMissing(unlink(file).then(() => true))
+    if (removed !== true) return false
+    await rmdir(path.dirname(file)).catch(() => {}) // in use again already
+    return true
+  }
+
+  async probe(): Promise<void> {
+    const upload = { offset: 0, state: this.startUpload(`probe-${randomUUID()}`) }
+    try {
+      const writer = await this.appendUpload(upload)
+      await writer.write(Buffer.from('probe'))
+      await writer.finish()
+    } finally {
+      await this.abortUpload(upload.state)
+    }
+  }
+
+  async #place(upload: Upload, location: Location): Promise<void> {
+    try {
+      await rename(this.#uploadPath(upload.state), this.#blobPath(location))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      // A commit that was cut off after this step is being repeated.
+      if ((await this.size(location)) !== upload.offset) throw new UploadLost()
+    }
+  }
+
+  async #makeShard(shard: string): Promise<void> {
+    if (this.#shards.has(shard)) return
+    await mkdir(shard, { recursive: true })
+    await syncFolder(path.dirname(shard))
+    await syncFolder(path.dirname(path.dirname(shard)))
+    this.#shards.add(shard)
+  }
+
+  #blobPath(location: Location): string {
+    return path.join(this.#root, location)
+  }
+
+  #uploadPath(state: UploadState): string {
+    return path.join(this.#root, 'uploads', String(state['file']))
+  }
+}
+
+const BLOBS = 'docker/registry/v2/blobs'
+
+function locationOf(digest: Digest): Location {
+  const { algorithm, hex } = splitDigest(digest)
+  return `${BLOBS}/${algorithm}/${hex.slice(0, 2)}/${hex}/data`
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function mkdirIfMissing(folder: string): Promise<void> {
+  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error
+  })
+}
+
+async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
+  return work.catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+}
+
+async function* nothing(): AsyncIterable<Uint8Array> {}

@@ -1,0 +1,76 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { BlobStore, ByteRange, Location, Upload, UploadState } from './blob-store.ts'
+
+export type Observe = (operation: string, result: 'ok' | 'failed', seconds: number) => void
+
+/** Any store, with the time of each call reported. A read counts until its first bytes. */
+export class InstrumentedBlobStore implements BlobStore {
+  readonly #store: BlobStore
+  readonly #observe: Observe
+
+  constructor(store: BlobStore, observe: Observe) {
+    this.#store = store
+    this.#observe = observe
+  }
+
+  startUpload(id: string): UploadState {
+    return this.#store.startUpload(id)
+  }
+
+  appendUpload(upload: Upload) {
+    return this.#timed('append', this.#store.appendUpload(upload))
+  }
+
+  readUpload(upload: Upload): AsyncIterable<Uint8Array> {
+    return this.#timedRead(this.#store.readUpload(upload))
+  }
+
+  commitUpload(upload: Upload, digest: Digest): Promise<Location> {
+    return this.#timed('commit', this.#store.commitUpload(upload, digest))
+  }
+
+  abortUpload(state: UploadState): Promise<void> {
+    return this.#timed('abort', this.#store.abortUpload(state))
+  }
+
+  read(location: Location, range?: ByteRange): AsyncIterable<Uint8Array> {
+    return this.#timedRead(this.#store.read(location, range))
+  }
+
+  size(location: Location): Promise<number | undefined> {
+    return this.#timed('size', this.#store.size(location))
+  }
+
+  delete(location: Location): Promise<boolean> {
+    return this.#timed('delete', this.#store.delete(location))
+  }
+
+  probe(): Promise<void> {
+    return this.#timed('probe', this.#store.probe())
+  }
+
+  async #timed<T>(operation: string, call: Promise<T>): Promise<T> {
+    const startedAt = performance.now()
+    try {
+      const result = await call
+      this.#observe(operation, 'ok', (performance.now() - startedAt) / 1000)
+      return result
+    } catch (error) {
+      this.#observe(operation, 'failed', (performance.now() - startedAt) / 1000)
+      throw error
+    }
+  }
+
+  async *#timedRead(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    const iterator = chunks[Symbol.asyncIterator]()
+    try {
+      let next = await this.#timed('read', iterator.next())
+      while (next.done !== true) {
+        yield next.value
+        next = await iterator.next()
+      }
+    } finally {
+      await iterator.return?.()
+    }
+  }
+}

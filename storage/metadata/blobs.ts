@@ -1,0 +1,129 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { RepositoryName } from '../../oci/reference.ts'
+import type { Queryable, Transaction } from './database.ts'
+import type { RepositoryId } from './repositories.ts'
+
+export interface StoredBlob {
+  readonly digest: Digest
+  readonly sizeBytes: number
+  /** Where the bytes lie; only the storage driver reads it. */
+  readonly location: string
+}
+
+// bigint arrives as text; sizes stay below 2^53.
+const BLOB_COLUMNS = 'b.digest, b.size_bytes::float8 as "sizeBytes", b.location'
+
+/** The blob, if it is live and linked to the repository. */
+export async function findBlob(
+  db: Queryable,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<StoredBlob | undefined> {
+  const { rows } = await db.query<StoredBlob>({
+    name: 'find_blob',
+    text: `select ${BLOB_COLUMNS}
+           from repositories r
+           join repository_blobs l on l.repository_id = r.id and l.digest = $2
+           join blobs b on b.digest = l.digest and b.state = 'live'
+           where r.name = $1`,
+    values: [repository, digest],
+  })
+  return rows[0]
+}
+
+/**
+ * Takes the lock under which the bytes of `digest` are placed or deleted, until the transaction
+ * ends, and then looks for a live blob that makes placing them again needless.
+ */
+export async function lockDigest(tx: Transaction, digest: Digest): Promise<StoredBlob | undefined> {
+  const [, { rows }] = await Promise.all([
+    tx.query({
+      name: 'lock_digest',
+      text: 'select pg_advisory_xact_lock(hashtextextended($1, 0))',
+      values: [digest],
+    }),
+    tx.query<StoredBlob>({
+      name: 'find_live_blob',
+      text: `select ${BLOB_COLUMNS} from blobs b where b.digest = $1 and b.state = 'live'`,
+      values: [digest],
+    }),
+  ])
+  return rows[0]
+}
+
+/** Names of repositories that serve the blob, at most `limit`. */
+export async function listRepositoriesOfBlob(
+  db: Queryable,
+  digest: Digest,
+  limit: number,
+): Promise<RepositoryName[]> {
+  const { rows } = await db.query<{ name: RepositoryName }>({
+    text: `select r.name
+           from repository_blobs l
+           join repositories r on r.id = l.repository_id
+           where l.digest = $1
+           order by l.repository_id limit $2`,
+    values: [digest, limit],
+  })
+  return rows.map((row) => row.name)
+}
+
+/**
+ * Links a blob that `from` serves to `repositoryId` as well.
+ *
+ * @returns its size in bytes, or undefined when `from` does not serve it
+ */
+export async function linkBlobFrom(
+  db: Queryable,
+  from: RepositoryName,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<number | undefined> {
+  const { rows } = await db.query<{ sizeBytes: number }>({
+    text: `with blob as (
+             select b.digest, b.size_bytes
+             from repositories r
+             join repository_blobs l on l.repository_id = r.id and l.digest = $3
+             join blobs b on b.digest = l.digest and b.state = 'live'
+             where r.name = $1
+             for key share of b
+           ), linked as (
+             insert into repository_blobs (repository_id, digest)
+             select $2, digest from blob
+             on conflict do nothing
+           )
+           select size_bytes::float8 as "sizeBytes" from blob`,
+    values: [from, repositoryId, digest],
+  })
+  return rows[0]?.sizeBytes
+}
+
+/** Makes the repository serve the blob no longer. The bytes stay for whoever else serves them. */
+export async function unlinkBlob(
+  db: Queryable,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    text: 'delete from repository_blobs where repository_id = $1 and digest = $2',
+    values: [repositoryId, digest],
+  })
+  return rowCount === 1
+}
+
+/** A manifest of the repository that needs the blob, if there is one. */
+export async function findManifestOfBlob(
+  db: Queryable,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<Digest | undefined> {
+  const { rows } = await db.query<{ digest: Digest }>({
+    text: `select m.digest
+           from manifest_blobs e
+           join manifests m on m.id = e.manifest_id
+           where e.digest = $2 and m.repository_id = $1
+           limit 1`,
+    values: [repositoryId, digest],
+  })
+  return rows[0]?.digest
+}

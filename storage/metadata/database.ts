@@ -1,0 +1,133 @@
+import { Pool, type PoolClient, type PoolConfig, type QueryResult, type QueryResultRow } from 'pg'
+
+export type { Pool, PoolClient }
+
+/** A pool, or the client of an open transaction: every query function takes either. */
+export interface Queryable {
+  query<Row extends QueryResultRow>(query: Statement): Promise<QueryResult<Row>>
+}
+
+/** `name` makes the server parse and plan the text once for each connection. */
+export interface Statement {
+  readonly name?: string
+  readonly text: string
+  readonly values?: unknown[]
+}
+
+export interface PoolSettings {
+  readonly connection: PoolConfig
+  readonly size: number
+  readonly onError: (error: Error) => void
+}
+
+/**
+ * Connections in pipeline mode: statements that do not need each other's answers may be sent
+ * together and cost one round trip.
+ */
+export function openPool({ connection, size, onError }: PoolSettings): Pool {
+  const pool = new Pool({
+    ...connection,
+    max: size,
+    pipeline: true,
+    connectionTimeoutMillis: 5000,
+    idleTimeoutMillis: 60_000,
+    application_name: 'slipway',
+  } as PoolConfig)
+  // Without a listener an idle connection that breaks would end the process.
+  pool.on('error', onError)
+  return pool
+}
+
+/** Commits what `work` did, or rolls all of it back when `work` throws. */
+export async function transaction<T>(
+  pool: Pool,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  const client = await pool.connect()
+  let broken: Error | undefined
+  try {
+    const tx = new Transaction(client)
+    const result = await work(tx)
+    await tx.commit()
+    return result
+  } catch (error) {
+    await client.query('rollback').catch((rollbackError: Error) => {
+      broken = rollbackError
+    })
+    throw error
+  } finally {
+    client.release(broken)
+  }
+}
+
+/**
+ * The client of an open transaction. `begin` travels with the first statement, and the last
+ * statement may travel with `commit`, so that a transaction costs no round trips of its own.
+ */
+export class Transaction implements Queryable {
+  readonly #client: PoolClient
+  #begun = false
+  #ended = false
+
+  constructor(client: PoolClient) {
+    this.#client = client
+  }
+
+  async query<Row extends QueryResultRow>(statement: Statement): Promise<QueryResult<Row>> {
+    if (this.#begun) return this.#client.query<Row>(statement)
+    this.#begun = true
+    const [, result] = await Promise.all([
+      this.#client.query('begin'),
+      this.#client.query<Row>(statement),
+    ])
+    return result
+  }
+
+  /**
+   * Runs the last statement and commits. When the statement fails, the server turns the commit
+   * that follows into a rollback.
+   */
+  async commitWith<Row extends QueryResultRow>(statement: Statement): Promise<QueryResult<Row>> {
+    const last = this.query<Row>(statement)
+    this.#ended = true
+    const [result] = await Promise.all([last, this.#client.query('commit')])
+    return result
+  }
+
+  async commit(): Promise<void> {
+    if (this.#ended || !this.#begun) return
+    this.#ended = true
+    await this.#client.query('commit')
+  }
+}
+
+/** Error codes of Postgres the program reacts to. PostgreSQL manual, Appendix A. */
+const FOREIGN_KEY_VIOLATION = '23503'
+
+/** A row that this statement needs was deleted meanwhile. */
+export function isForeignKeyViolation(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === FOREIGN_KEY_VIOLATION
+}
+
+/**
+ * The database could not be reached, or is starting, stopping or out of connections: the same
+ * request may succeed later.
+ */
+export function isUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const { code = '', syscall } = error as Error & { code?: string; syscall?: string }
+  if (UNAVAILABLE_CODE.test(code) || UNAVAILABLE_MESSAGE.test(error.message)) return true
+  return syscall === 'connect' || syscall === 'getaddrinfo' || NETWORK_CODE.test(code)
+}
+
+// 08: connection, 53: out of resources, 57P: shutting down or starting up.
+const UNAVAILABLE_CODE = /^(?:08...|53[1-4]00|57P0[1-5])$/
+const NETWORK_CODE = /^(?:ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT)$/
+// Errors that pg raises without a code.
+const UNAVAILABLE_MESSAGE =
+  /^(?:Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed)/
+
+/** @throws when the database does not answer */
+export async function ping(db: Queryable): Promise<void> {
+  await db.query({ text: 'select 1' })
+}

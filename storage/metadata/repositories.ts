@@ -1,0 +1,53 @@
+import type { RepositoryName } from '../../oci/reference.ts'
+import type { Queryable } from './database.ts'
+
+/** A row id. Postgres counts in 64 bits, so it stays text here. */
+export type RepositoryId = string & { readonly __type: 'RepositoryId' }
+
+export async function findRepository(
+  db: Queryable,
+  name: RepositoryName,
+): Promise<RepositoryId | undefined> {
+  const { rows } = await db.query<{ id: RepositoryId }>({
+    name: 'find_repository',
+    text: 'select id from repositories where name = $1',
+    values: [name],
+  })
+  return rows[0]?.id
+}
+
+/** The id of the repository, which is created on first use, as a push expects. */
+export async function ensureRepository(db: Queryable, name: RepositoryName): Promise<RepositoryId> {
+  const { rows } = await db.query<{ id: RepositoryId }>({
+    text: `insert into repositories (name) values ($1)
+           on conflict (name) do update set name = excluded.name
+           returning id`,
+    values: [name],
+  })
+  return rows[0]!.id
+}
+
+/** Deletes the repository with its manifests, tags, history, links and upload sessions. */
+export async function deleteRepository(db: Queryable, name: RepositoryName): Promise<boolean> {
+  const { rowCount } = await db.query({
+    text: 'delete from repositories where name = $1',
+    values: [name],
+  })
+  return rowCount === 1
+}
+
+/** One page of names in byte order, those after `after`, of repositories that hold a manifest. */
+export async function listRepositories(
+  db: Queryable,
+  page: { readonly after: string; readonly limit: number },
+): Promise<RepositoryName[]> {
+  const { rows } = await db.query<{ name: RepositoryName }>({
+    name: 'list_repositories',
+    text: `select name from repositories r
+           where name > $1
+             and exists (select from manifests m where m.repository_id = r.id)
+           order by name limit $2`,
+    values: [page.after, page.limit],
+  })
+  return rows.map((row) => row.name)
+}

@@ -1,0 +1,79 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { RepositoryName, Tag } from '../../oci/reference.ts'
+import type { Queryable, Transaction } from './database.ts'
+import type { RepositoryId } from './repositories.ts'
+
+/** One page of tag names in byte order, those after `after`; undefined for no such repository. */
+export async function listTags(
+  db: Queryable,
+  repository: RepositoryName,
+  page: { readonly after: string; readonly limit: number },
+): Promise<Tag[] | undefined> {
+  const { rows } = await db.query<{ tags: Tag[] }>({
+    name: 'list_tags',
+    text: `select array(
+             select name from tags t
+             where t.repository_id = r.id and t.name > $2
+             order by name limit $3
+           ) as tags
+           from repositories r where r.name = $1`,
+    values: [repository, page.after, page.limit],
+  })
+  return rows[0]?.tags
+}
+
+/** The digest a tag names right now. */
+export async function findTag(
+  db: Queryable,
+  repository: RepositoryName,
+  tag: Tag,
+): Promise<Digest | undefined> {
+  const { rows } = await db.query<{ digest: Digest }>({
+    name: 'find_tag',
+    text: `select m.digest
+           from repositories r
+           join tags t on t.repository_id = r.id and t.name = $2
+           join manifests m on m.id = t.manifest_id
+           where r.name = $1`,
+    values: [repository, tag],
+  })
+  return rows[0]?.digest
+}
+
+/**
+ * Locks a tag until the transaction ends, also one that does not exist yet.
+ *
+ * @returns the digest it names
+ */
+export async function lockTag(
+  tx: Transaction,
+  repository: RepositoryName,
+  tag: Tag,
+): Promise<Digest | undefined> {
+  const [, digest] = await Promise.all([
+    tx.query({
+      text: `select pg_advisory_xact_lock(hashtextextended($1, 1))`,
+      values: [`${repository}:${tag}`],
+    }),
+    findTag(tx, repository, tag),
+  ])
+  return digest
+}
+
+/** Deletes the tag and leaves its manifest. @returns false when there was no such tag */
+export async function deleteTag(
+  tx: Transaction,
+  repositoryId: RepositoryId,
+  tag: Tag,
+  actor: string | undefined,
+): Promise<boolean> {
+  await tx.query({
+    text: `select set_config('slipway.actor', $1, true)`,
+    values: [actor ?? ''],
+  })
+  const { rowCount } = await tx.query({
+    text: 'delete from tags where repository_id = $1 and name = $2',
+    values: [repositoryId, tag],
+  })
+  return rowCount === 1
+}
