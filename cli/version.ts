@@ -4,8 +4,10 @@ import { readFileSync } from 'node:fs'
 export function programVersion(): string {
   for (const up of ['../package.json', '../../package.json']) {
     try {
-      const text = readFileSync(new URL(up, import.meta.url), 'utf8')
-      return String((JSON.parse(text) as { version: unknown }).version)
+      const manifest: unknown = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8'))
+      if (typeof manifest === 'object' && manifest && 'version' in manifest) {
+        return String(manifest.version)
+      }
     } catch {
       // not there: the next
     }

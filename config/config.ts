@@ -52,9 +52,11 @@ export function loadConfig(sources: ConfigSources): Config {
     if (parsed.success) values[key] = parsed.data
     else problems.push(describe(given?.from ?? key, setting, value, parsed.error))
   }
-  if (problems.length === 0) problems.push(...contradictions(values as unknown as Config))
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each value was parsed by the schema of its key
+  const config = Object.freeze(values) as unknown as Config
+  if (values['listen'] !== undefined) problems.push(...contradictions(config))
   if (problems.length > 0) throw new ConfigError(problems)
-  return Object.freeze(values) as unknown as Config
+  return config
 }
 
 function describe(from: string, setting: Setting, value: unknown, error: z.ZodError): string {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { EventEmitter, once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pool } from '../storage/metadata/database.ts'
 import {
@@ -29,7 +30,7 @@ export interface UploadLock {
 
 interface Held {
   readonly controller: AbortController
-  readonly released: Promise<void>
+  readonly released: Promise<unknown>
   renewedAtMs: number
 }
 
@@ -85,10 +86,10 @@ export class UploadLocks {
   }
 
   #hold(id: string): { held: Held; release: () => void } {
-    const { promise: released, resolve } = withResolvers()
+    const ended = new EventEmitter()
     const held: Held = {
       controller: new AbortController(),
-      released,
+      released: once(ended, 'released'),
       renewedAtMs: performance.now(),
     }
     this.#held.set(id, held)
@@ -99,7 +100,7 @@ export class UploadLocks {
         clearInterval(this.#renewal)
         this.#renewal = undefined
       }
-      resolve()
+      ended.emit('released')
     }
     return { held, release }
   }
@@ -151,12 +152,4 @@ export class ClaimLost extends Error {
   constructor() {
     super('the claim on this upload could not be renewed')
   }
-}
-
-function withResolvers(): { promise: Promise<void>; resolve: () => void } {
-  let resolve: () => void = () => {}
-  const promise = new Promise<void>((settle) => {
-    resolve = settle
-  })
-  return { promise, resolve }
 }

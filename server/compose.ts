@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http'
 import type { Logger } from 'pino'
 import { unrestricted } from '../auth/access.ts'
 import { type Config, storageRoot } from '../config/config.ts'
@@ -25,7 +26,8 @@ export interface ComposeOptions {
 }
 
 export interface Composition {
-  readonly app: ReturnType<typeof createApp>
+  /** For a node:http server. */
+  readonly handle: RequestListener
   readonly registry: Registry
   /** Ends background work and connections. Requests should have ended before. */
   close(): Promise<void>
@@ -71,8 +73,9 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     logsRequests: config['log.access'],
   })
   const background = startBackgroundWork(registry)
+  const callback = app.callback()
   return {
-    app,
+    handle: (request, response) => void callback(request, response),
     registry,
     close: async () => {
       await background.stop()

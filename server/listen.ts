@@ -1,7 +1,8 @@
+import { once } from 'node:events'
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 
@@ -31,15 +32,11 @@ export async function listen(
   server.on('clientError', answerClientError)
 
   const { host, port } = config.listen
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ port, ...(host === '' ? {} : { host }) }, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
+  server.listen({ port, ...(host === '' ? {} : { host }) })
+  await once(server, 'listening')
+  const address = server.address()
   return {
-    port: (server.address() as AddressInfo).port,
+    port: typeof address === 'object' && address !== null ? address.port : port,
     stop: async () => {
       unwatch()
       await close(server, config['limits.drainSeconds'] * 1000)
@@ -73,10 +70,7 @@ function createHttpServer(handle: RequestListener, config: Config, log: Logger) 
 }
 
 /** What Node refuses before there is a request: in the form clients of a registry understand. */
-function answerClientError(
-  error: NodeJS.ErrnoException,
-  socket: import('node:stream').Duplex,
-): void {
+function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const tooLarge = error.code === 'HPE_HEADER_OVERFLOW'
   const status = tooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request'

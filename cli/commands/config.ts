@@ -14,9 +14,10 @@ export async function checkConfig(options: CommandOptions): Promise<number> {
 
 function show(value: unknown, { secret }: Setting): string {
   if (value === undefined) return ''
+  if (typeof value === 'string') return value
   if (secret) return '(hidden)'
   if (isAddress(value)) return `${value.host}:${value.port}`
-  return Array.isArray(value) ? value.join(',') : String(value)
+  return Array.isArray(value) ? value.join(',') : JSON.stringify(value)
 }
 
 function isAddress(value: unknown): value is { host: string; port: number } {

@@ -44,7 +44,7 @@ async function serveRequests({ config, log, ...rest }: Serving): Promise<number>
   const stop = stopSignal()
   const composition = await compose({ config, log, ...rest })
   try {
-    const listening = await listen(composition.app.callback(), config, log)
+    const listening = await listen(composition.handle, config, log)
     if (cluster.isWorker) process.send?.({ listening: listening.port })
     else greet(config, listening.port)
     log.info({ port: listening.port }, 'listening')

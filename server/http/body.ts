@@ -22,10 +22,11 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   const chunks: Buffer[] = []
   let bytes = 0
   try {
-    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-      bytes += (chunk as Buffer).length
+    const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false })
+    for await (const chunk of body) {
+      bytes += chunk.length
       if (bytes > maxBytes) throw tooLarge()
-      chunks.push(chunk as Buffer)
+      chunks.push(chunk)
     }
   } catch (error) {
     throw error instanceof RegistryError ? error : new BodyCut()

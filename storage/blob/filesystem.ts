@@ -12,7 +12,8 @@ import {
   type UploadState,
   type UploadWriter,
 } from './blob-store.ts'
-import { FileAppend, orFull } from './filesystem/append.ts'
+import { FileAppend } from './filesystem/append.ts'
+import { codeOf, orFull, unlessMissing } from './filesystem/failure.ts'
 import { readFile } from './filesystem/read.ts'
 
 /**
@@ -112,7 +113,7 @@ export class FilesystemBlobStore implements BlobStore {
     try {
       await rename(this.#uploadPath(upload.state), this.#blobPath(location))
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      if (codeOf(error) !== 'ENOENT') throw error
       // A commit that was cut off after this step is being repeated.
       if ((await this.size(location)) !== upload.offset) throw new UploadLost()
     }
@@ -152,16 +153,11 @@ async function syncFolder(folder: string): Promise<void> {
 }
 
 async function mkdirIfMissing(folder: string): Promise<void> {
-  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error
-  })
-}
-
-async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
-  return work.catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw error
-  })
+  try {
+    await mkdir(folder)
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error
+  }
 }
 
 async function* nothing(): AsyncIterable<Uint8Array> {}

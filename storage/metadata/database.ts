@@ -1,4 +1,11 @@
-import { Pool, type PoolClient, type PoolConfig, type QueryResult, type QueryResultRow } from 'pg'
+import {
+  DatabaseError,
+  Pool,
+  type PoolClient,
+  type PoolConfig,
+  type QueryResult,
+  type QueryResultRow,
+} from 'pg'
 
 export type { Pool, PoolClient }
 
@@ -32,7 +39,7 @@ export function openPool({ connection, size, onError }: PoolSettings): Pool {
     connectionTimeoutMillis: 5000,
     idleTimeoutMillis: 60_000,
     application_name: 'slipway',
-  } as PoolConfig)
+  })
   // Without a listener an idle connection that breaks would end the process.
   pool.on('error', onError)
   return pool
@@ -106,7 +113,7 @@ const FOREIGN_KEY_VIOLATION = '23503'
 
 /** A row that this statement needs was deleted meanwhile. */
 export function isForeignKeyViolation(error: unknown): boolean {
-  return (error as { code?: unknown } | undefined)?.code === FOREIGN_KEY_VIOLATION
+  return error instanceof DatabaseError && error.code === FOREIGN_KEY_VIOLATION
 }
 
 /**
@@ -115,13 +122,15 @@ export function isForeignKeyViolation(error: unknown): boolean {
  */
 export function isUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false
-  const { code = '', syscall } = error as Error & { code?: string; syscall?: string }
+  const code = 'code' in error ? String(error.code) : ''
   if (UNAVAILABLE_CODE.test(code) || UNAVAILABLE_MESSAGE.test(error.message)) return true
-  return syscall === 'connect' || syscall === 'getaddrinfo' || NETWORK_CODE.test(code)
+  // A missing file is ENOENT as well; a missing socket says that it was connected to.
+  return ('syscall' in error && CONNECTING.has(error.syscall)) || NETWORK_CODE.test(code)
 }
 
 // 08: connection, 53: out of resources, 57P: shutting down or starting up.
 const UNAVAILABLE_CODE = /^(?:08...|53[1-4]00|57P0[1-5])$/
+const CONNECTING = new Set<unknown>(['connect', 'getaddrinfo'])
 const NETWORK_CODE = /^(?:ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT)$/
 // Errors that pg raises without a code.
 const UNAVAILABLE_MESSAGE =

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
-import { StorageFull, type Upload, type UploadWriter } from '../blob-store.ts'
+import type { Upload, UploadWriter } from '../blob-store.ts'
+import { orFull } from './failure.ts'
 
 /** Bytes that may wait for the disk before the sender is asked to pause. */
 const HIGH_WATER_BYTES = 1024 * 1024
@@ -22,7 +23,7 @@ export class FileAppend implements UploadWriter {
   #unsyncedBytes = 0
   #sync: Promise<void> | undefined
   /** Kept, because the kernel reports a failed write-back to one sync only. */
-  #syncFailure: unknown
+  #syncFailure: Error | undefined
   #closed = false
 
   /** Takes over `file`, which must be exactly `upload.offset` bytes long. */
@@ -86,7 +87,7 @@ export class FileAppend implements UploadWriter {
     if (this.#unsyncedBytes < SYNC_EVERY_BYTES || this.#sync !== undefined) return
     this.#unsyncedBytes = 0
     this.#sync = orFull(this.#file.datasync())
-      .catch((error) => {
+      .catch((error: Error) => {
         this.#syncFailure ??= error
       })
       .finally(() => {
@@ -98,18 +99,5 @@ export class FileAppend implements UploadWriter {
     if (this.#closed) return
     this.#closed = true
     await this.#file.close()
-  }
-}
-
-const FULL = new Set(['ENOSPC', 'EDQUOT'])
-
-/** @throws StorageFull in place of the codes a filesystem has for it */
-export async function orFull<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? ''
-    if (FULL.has(code)) throw new StorageFull('the disk is full', { cause })
-    throw cause
   }
 }

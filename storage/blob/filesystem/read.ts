@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { BlobMissing, type ByteRange, type Location } from '../blob-store.ts'
+import { unlessMissing } from './failure.ts'
 
 /** Large enough that a read costs less than the bytes it brings, small enough for many at once. */
 const CHUNK_BYTES = 512 * 1024
@@ -53,10 +54,7 @@ async function readFully(file: FileHandle, into: Buffer, position: number): Prom
 }
 
 async function openOrMissing(path: string, location: Location): Promise<FileHandle> {
-  try {
-    return await open(path, 'r')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new BlobMissing(location)
-    throw error
-  }
+  const file = await unlessMissing(open(path, 'r'))
+  if (file === undefined) throw new BlobMissing(location)
+  return file
 }
