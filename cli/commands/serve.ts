@@ -17,7 +17,9 @@ export async function serve(options: CommandOptions): Promise<number> {
   const log = createLog({ level: config['log.level'], format: config['log.format'] })
   if (cluster.isWorker) {
     const connection = await connectionFromPrimary()
-    return serveRequests({ config, connection, ownsDatabase: false, log })
+    const code = await serveRequests({ config, connection, ownsDatabase: false, log })
+    process.disconnect() // the channel to the primary would keep the worker alive
+    return code
   }
   const database = await openDatabase(config, log)
   try {

@@ -1,0 +1,62 @@
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { program } from './clients.ts'
+import { run, startDaemon } from './process.ts'
+import type { Workspace } from './workspace.ts'
+
+export interface Docker {
+  /** Runs the docker client against this daemon. @throws Error with its output */
+  docker(this: void, ...args: string[]): Promise<string>
+  /** Builds an image from nothing that holds one file. */
+  build(this: void, image: string, content: string): Promise<void>
+  /** The digest under which the daemon knows the image in the repository, `sha256:…`. */
+  digestOf(this: void, repository: string): Promise<string>
+}
+
+/** Starts a Docker daemon with an empty store of its own, without any network of containers. */
+export async function startDockerd(workspace: Workspace, name: string): Promise<Docker> {
+  const directory = await workspace.folder(name)
+  const environment = {
+    DOCKER_HOST: `unix://${directory}/docker.sock`,
+    DOCKER_CONFIG: path.join(directory, 'client'),
+    DOCKER_BUILDKIT: '0',
+  }
+  const docker = (...args: string[]) => run(program('docker'), args, environment)
+  const { stop } = await startDaemon({
+    command: program('dockerd'),
+    args: [
+      '--iptables=false',
+      '--ip-forward=false',
+      '--bridge=none',
+      `--data-root=${directory}/data`,
+      `--exec-root=${directory}/exec`,
+      `--pidfile=${directory}/dockerd.pid`,
+      `--host=${environment.DOCKER_HOST}`,
+    ],
+    logFile: path.join(directory, 'dockerd.log'),
+    isReady: () =>
+      docker('info').then(
+        () => true,
+        () => false,
+      ),
+  })
+  workspace.onClose(stop)
+
+  let builds = 0
+  return {
+    docker,
+    build: async (image, content) => {
+      builds += 1
+      const context = await workspace.folder(`${name}-build-${builds}`)
+      await writeFile(path.join(context, 'content'), content)
+      await writeFile(path.join(context, 'Dockerfile'), 'FROM scratch\nCOPY content /content\n')
+      await docker('build', '--quiet', '--tag', image, context)
+    },
+    digestOf: async (repository) => {
+      const printed = await docker('images', '--digests', '--format', '{{.Digest}}', repository)
+      const digests = new Set(printed.split('\n').filter((digest) => digest.startsWith('sha256:')))
+      if (digests.size !== 1) throw new Error(`not one digest of ${repository}: ${printed}`)
+      return [...digests].join()
+    },
+  }
+}
