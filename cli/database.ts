@@ -25,7 +25,12 @@ export async function openDatabase(config: Config, log: Logger): Promise<Databas
     return { connection: { connectionString: url }, embedded: false, close: async () => {} }
   }
   const data = path.resolve(config.data)
-  const lock = await lockDirectory(data, { log })
+  const onLost = () => {
+    // Another machine writes to this folder now: every further write of ours would damage it.
+    log.fatal({ data }, 'the data folder was taken over')
+    process.exit(1)
+  }
+  const lock = await lockDirectory(data, { log, onLost })
   try {
     const server = await startEmbeddedPostgres({ directory: path.join(data, 'postgres'), log })
     return {

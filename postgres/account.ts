@@ -7,6 +7,8 @@ export interface Account {
   readonly name: string
   readonly uid: number
   readonly gid: number
+  /** Runs with the capability to pass through folders that are closed to it: see passage.ts. */
+  readonly passesClosedFolders?: true
 }
 
 // Debian and most images call it postgres, macOS _postgres; nobody exists nearly everywhere.
@@ -40,10 +42,28 @@ export function hasPasswdEntry(): boolean {
   }
 }
 
-/** What `spawn` needs to run a program as `account`; nothing when it runs as we do. */
-export function spawnIdentity(account: Account | undefined): { uid?: number; gid?: number } {
+export interface AccountCommand {
+  readonly file: string
+  readonly args: readonly string[]
+  /** For `spawn`. */
+  readonly identity: { readonly uid?: number; readonly gid?: number }
+}
+
+/** How `file` is run as `account`; undefined for as we do. */
+export function commandAs(
+  account: Account | undefined,
+  file: string,
+  args: readonly string[],
+): AccountCommand {
+  if (account === undefined) return { file, args, identity: {} }
+  const { uid, gid } = account
+  if (account.passesClosedFolders) {
+    const change = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups']
+    const keep = ['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search']
+    return { file: 'setpriv', args: [...change, ...keep, '--', file, ...args], identity: {} }
+  }
   // spawn wants signed 32-bit numbers, and nobody on macOS is -2.
-  return account === undefined ? {} : { uid: account.uid | 0, gid: account.gid | 0 }
+  return { file, args, identity: { uid: uid | 0, gid: gid | 0 } }
 }
 
 function parsePasswd(text: string): ReadonlyMap<string, Account> {

@@ -6,6 +6,7 @@ import { findBinaries } from './binaries.ts'
 import { clusterMajor, ensureCluster, type Installation } from './cluster.ts'
 import { prepareFolders, SOCKET_PORT } from './folders.ts'
 import { clearOrphan } from './orphan.ts'
+import { withPassage } from './passage.ts'
 import { launchPostmaster, type Postmaster, StartFailed, untilReady } from './postmaster.ts'
 import type { EmbeddedLog } from './server-log.ts'
 import { SERVER_DATABASE, SERVER_USER } from './settings.ts'
@@ -58,8 +59,9 @@ export async function startEmbeddedPostgres(
 }
 
 async function install(directory: string, log: EmbeddedLog): Promise<Installation> {
-  const account = await findServerAccount()
-  const folders = await prepareFolders(directory, account)
+  const owner = await findServerAccount()
+  const folders = await prepareFolders(directory, owner)
+  const account = owner && (await withPassage(owner, folders.root, log))
   const binaries = await findBinaries({
     account,
     nativeFolder: folders.native,

@@ -30,9 +30,9 @@ export const SOCKET_PORT = 5432
 const MAX_SOCKET_PATH_BYTES = 100
 
 /**
- * Makes the directory and the socket's folder, and sees to it that the server's user can reach them.
+ * Makes the directory and the socket's folder for the server's user. Folders above may still be closed to it.
  *
- * @throws EmbeddedPostgresUnavailable when a folder above is closed to that user, or the socket has no safe place
+ * @throws EmbeddedPostgresUnavailable when the socket has no safe place
  */
 export async function prepareFolders(
   directory: string,
@@ -43,7 +43,6 @@ export async function prepareFolders(
   if (account !== undefined) {
     // The server's user must pass through to its own folders; it need not list.
     await chmod(root, (await stat(root)).mode | 0o001)
-    await requirePassage(root, account)
   }
   const socket = socketFolder(root)
   await prepareSocketFolder(socket, account, path.dirname(socket) === root)
@@ -71,22 +70,6 @@ async function own(account: Account, file: string): Promise<void> {
     throw new EmbeddedPostgresUnavailable(
       `Postgres has to run as user ${account.name} (uid ${account.uid}), and ${file} cannot be given to that user: a container without CAP_CHOWN and CAP_SETUID, or a user namespace without that uid? Run Slipway as an ordinary user instead.`,
       { cause: error },
-    )
-  }
-}
-
-async function requirePassage(root: string, account: Account): Promise<void> {
-  const { root: top } = path.parse(root)
-  const folders = [top]
-  for (const name of root.slice(top.length).split(path.sep)) {
-    folders.push(path.join(folders.at(-1) ?? top, name))
-  }
-  for (const folder of folders) {
-    const { mode, uid, gid } = await stat(folder)
-    const bit = uid === account.uid ? 0o100 : gid === account.gid ? 0o010 : 0o001
-    if ((mode & bit) !== 0) continue
-    throw new EmbeddedPostgresUnavailable(
-      `Postgres does not run as root; it runs as user ${account.name} (uid ${account.uid}), which cannot enter ${folder} (mode ${(mode & 0o7777).toString(8)}) to reach ${root}. Put the data elsewhere (--data, for example under /var/lib), or let others pass through: chmod o+x '${folder}'.`,
     )
   }
 }

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { spawnIdentity } from './account.ts'
+import { commandAs } from './account.ts'
 import type { Installation } from './cluster.ts'
 import { serverEnvironment } from './program.ts'
 import { type EmbeddedLog, ServerLog } from './server-log.ts'
@@ -40,8 +40,9 @@ export function launchPostmaster(installation: Installation, log: EmbeddedLog): 
   const { folders, binaries, account } = installation
   // The order matters: orphan.ts knows a postmaster by "-D <cluster>".
   const args = ['-D', folders.cluster, ...serverSettings(folders.socket)]
-  const child = spawn(binaries.postgres, args, {
-    ...spawnIdentity(account),
+  const command = commandAs(account, binaries.postgres, args)
+  const child = spawn(command.file, command.args, {
+    ...command.identity,
     cwd: '/',
     env: serverEnvironment(),
     stdio: ['ignore', 'ignore', 'pipe'],

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
-import { type Account, spawnIdentity } from './account.ts'
+import { type Account, commandAs } from './account.ts'
 
 /** How a program ended; `output` is what it wrote to stdout, `complaint` what it wrote to stderr. */
 export interface ProgramResult {
@@ -20,8 +20,9 @@ export async function runProgram(
   args: readonly string[],
   options: ProgramOptions,
 ): Promise<ProgramResult> {
-  const child = spawn(file, args, {
-    ...spawnIdentity(options.account),
+  const command = commandAs(options.account, file, args)
+  const child = spawn(command.file, command.args, {
+    ...command.identity,
     // Our own working directory may be closed to that user, and initdb looks it up.
     cwd: '/',
     env: serverEnvironment(),

@@ -1,15 +1,8 @@
 import { chmod, chown, mkdir, readdir, rmdir, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { EmbeddedPostgresUnavailable } from '../../postgres/unavailable.ts'
-import {
-  recordLog,
-  shareCluster,
-  start,
-  startCompanion,
-  temporaryFolder,
-  until,
-} from './fixtures.ts'
+import { shareCluster, start, startCompanion, temporaryFolder, until } from './fixtures.ts'
 import { query } from './query.ts'
 
 const shared = shareCluster()
@@ -89,12 +82,19 @@ describe.skipIf(process.geteuid?.() !== 0)('as root', () => {
     await expect(start(directory)).rejects.toThrow(/belongs to another user \(uid 12345\)/)
   })
 
-  it('says which folder is closed to that user, and what to do', async () => {
+  it('reaches data below a folder that is closed to that user', async () => {
     const closed = path.join(await temporaryFolder(), 'closed')
     await mkdir(closed, { mode: 0o700 })
-    const directory = path.join(closed, 'postgres')
-    const log = recordLog()
-    await expect(start(directory, log)).rejects.toThrow(
+    const server = await start(path.join(closed, 'postgres'))
+    expect(await query(server, 'select 1 as one')).toEqual([{ one: 1 }])
+  })
+
+  it('says which folder is closed, and what to do, where it cannot be passed', async () => {
+    const closed = path.join(await temporaryFolder(), 'closed')
+    await mkdir(closed, { mode: 0o700 })
+    vi.stubEnv('PATH', '/nonexistent') // setpriv is not to be found
+    onTestFinished(() => void vi.unstubAllEnvs())
+    await expect(start(path.join(closed, 'postgres'))).rejects.toThrow(
       new RegExp(`cannot enter ${closed} \\(mode 700\\).*--data.*chmod o\\+x.*database\\.url`),
     )
   })
