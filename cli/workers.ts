@@ -1,4 +1,5 @@
 import cluster, { type Worker } from 'node:cluster'
+import { once } from 'node:events'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import type { Database } from './database.ts'
@@ -24,11 +25,11 @@ export async function runWorkers(options: WorkersOptions): Promise<number> {
     const fork = () => {
       const startedAt = performance.now()
       const worker = cluster.fork()
-      worker.send({ connection: database.connection })
-      worker.on('message', (message: { listening?: number }) => {
-        if (ready || message.listening === undefined) return
-        ready = true
-        options.onReady(message.listening)
+      worker.on('message', (message: FromWorker) => {
+        if ('listening' in message) {
+          if (!ready) options.onReady(message.listening)
+          ready = true
+        } else worker.send({ connection: database.connection })
       })
       worker.once('exit', (code, signal) => {
         if (worker.exitedAfterDisconnect || stopping.has(worker)) return
@@ -54,11 +55,24 @@ export async function runWorkers(options: WorkersOptions): Promise<number> {
   return reason === 'failed' ? 1 : 0
 }
 
+/** What a worker tells the primary: that it is there and wants to know, or that it listens. */
+type FromWorker = { readonly wants: 'connection' } | { readonly listening: number }
+
 /** In a worker: where the database is, which only the primary knows when it is embedded. */
-export function connectionFromPrimary(): Promise<Database['connection']> {
-  return new Promise((resolve) => {
-    process.once('message', (message: { connection: Database['connection'] }) => {
-      resolve(message.connection)
-    })
-  })
+export async function connectionFromPrimary(): Promise<Database['connection']> {
+  // The worker asks, because what is sent before it listens is lost.
+  const answer = once(process, 'message')
+  tell({ wants: 'connection' })
+  const [message]: { connection: Database['connection'] }[] = await answer
+  if (message === undefined) throw new Error('the primary did not answer')
+  return message.connection
+}
+
+/** In a worker. */
+export function tellListening(port: number): void {
+  tell({ listening: port })
+}
+
+function tell(message: FromWorker): void {
+  process.send?.(message)
 }

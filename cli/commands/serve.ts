@@ -9,7 +9,7 @@ import { bringUpToDate, type Database, openDatabase } from '../database.ts'
 import { stopSignal } from '../stop-signal.ts'
 import type { CommandOptions } from '../usage.ts'
 import { programVersion } from '../version.ts'
-import { connectionFromPrimary, runWorkers } from '../workers.ts'
+import { connectionFromPrimary, runWorkers, tellListening } from '../workers.ts'
 
 /** Runs until a signal ends it. Stops in the reverse order of the start. */
 export async function serve(options: CommandOptions): Promise<number> {
@@ -47,7 +47,7 @@ async function serveRequests({ config, log, ...rest }: Serving): Promise<number>
   const composition = await compose({ config, log, ...rest })
   try {
     const listening = await listen(composition.handle, config, log)
-    if (cluster.isWorker) process.send?.({ listening: listening.port })
+    if (cluster.isWorker) tellListening(listening.port)
     else greet(config, listening.port)
     log.info({ port: listening.port }, 'listening')
     log.info({ reason: await stop }, 'stopping')

@@ -1,0 +1,40 @@
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { run } from '../command.ts'
+import type { Peer, PeerKind, PeerSettings } from './peer.ts'
+import { freePort, startServer } from './server-process.ts'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** The built Slipway of this checkout with its embedded Postgres, all durability on. */
+export const slipway: PeerKind = { name: 'Slipway', version, start }
+
+async function version(): Promise<string> {
+  const manifest = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as {
+    version: string
+  }
+  const commit = await run('git', ['-C', root, 'describe', '--always', '--dirty']).catch(() => '')
+  return commit === '' ? manifest.version : `${manifest.version} (${commit.trim()})`
+}
+
+async function start({ directory, workers, profileDirectory }: PeerSettings): Promise<Peer> {
+  const port = await freePort()
+  const { pid, stop } = await startServer({
+    command: process.execPath,
+    arguments: [
+      ...(profileDirectory ? ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`] : []),
+      path.join(root, 'bin', 'slipway.cjs'),
+      'serve',
+      '--data',
+      path.join(directory, 'data'),
+      '--listen',
+      `127.0.0.1:${port}`,
+      ...(workers > 1 ? ['--workers', String(workers)] : []),
+    ],
+    environment: { SLIPWAY_LOG_LEVEL: 'warn' },
+    directory,
+    readyUrl: `http://127.0.0.1:${port}/readyz`,
+  })
+  return { port, roots: [pid], stop }
+}

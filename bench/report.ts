@@ -1,0 +1,108 @@
+import type { Sides } from './bench.ts'
+import { type Comparison, meetsTarget, ratioOf, type Target } from './comparison.ts'
+import type { Environment } from './environment.ts'
+import type { Usage } from './measure/process-tree.ts'
+import { median, spreadOf } from './measure/statistics.ts'
+
+const columns = ['', 'what', 'unit', 'ours', 'peer', 'ratio', 'target', '', 'CPU s', 'peak MiB']
+
+/** The results as aligned text. */
+export function textTable(comparisons: readonly Comparison[]): string {
+  const rows = [columns, ...comparisons.map(cells)]
+  const widths = columns.map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  )
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .concat(notes(comparisons))
+    .join('\n')
+}
+
+/** The results as a document: where they come from, the table, how to read it. */
+export function markdownReport(
+  comparisons: readonly Comparison[],
+  environment: Environment,
+  names: Sides<string>,
+): string {
+  const table = [columns, columns.map(() => '---'), ...comparisons.map(cells)]
+  const verdicts = comparisons.map(meetsTarget)
+  const count = (verdict: boolean) => verdicts.filter((found) => found === verdict).length
+  return `# ${names.ours} and ${names.peer}, side by side
+
+Written by \`npm run bench\`. Targets met: ${count(true)}, missed: ${count(false)}.
+
+${[...environment].map(([name, value]) => `- ${name}: ${value}`).join('\n')}
+
+${table.map((row) => `| ${row.join(' | ')} |`).join('\n')}
+
+${notes(comparisons)
+  .map((note) => `- ${note}\n`)
+  .join('')}
+Figures are medians of the rounds, with the least and the largest in parentheses; the ratio is
+ours to the peer's. CPU is what all processes of the server used in one round, Postgres included
+(median); memory is the largest sum of a round (RSS; Postgres by PSS, so that its shared buffers
+count once). Pairs are ours / peer's. Both ran at the same time on one machine, in turn under
+load, so the ratios carry over to other machines better than the figures do.
+`
+}
+
+function cells(comparison: Comparison): string[] {
+  const { letter, what, unit, figures, target, usage } = comparison
+  return [
+    `(${letter})`,
+    what,
+    unit,
+    spread(figures.ours),
+    spread(figures.peer),
+    ratioOf(comparison).toFixed(2),
+    targetText(target),
+    verdictText(meetsTarget(comparison)),
+    usage === undefined ? '' : pair(usage, (rounds) => cpuText(rounds)),
+    usage === undefined ? '' : pair(usage, (rounds) => memoryText(rounds)),
+  ]
+}
+
+function notes(comparisons: readonly Comparison[]): string[] {
+  return comparisons.flatMap(({ letter, what, note }) =>
+    note === undefined ? [] : [`(${letter}) ${what}: ${note}`],
+  )
+}
+
+function spread(values: readonly number[]): string {
+  const { median: middle, min, max } = spreadOf(values)
+  return `${number(middle)} (${number(min)}–${number(max)})`
+}
+
+/** Three significant digits, and never an exponent. */
+function number(value: number): string {
+  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
+}
+
+function targetText(target: Target | undefined): string {
+  if (target === undefined) return ''
+  if (target.kind === 'ratio at least') return `≥ ${target.bound}`
+  if (target.kind === 'ratio at most') return `≤ ${target.bound}`
+  return `ours ≤ ${target.bound}`
+}
+
+function verdictText(met: boolean | undefined): string {
+  if (met === undefined) return ''
+  return met ? 'met' : 'MISSED'
+}
+
+function pair<T>(values: Sides<T>, text: (value: T) => string): string {
+  return `${text(values.ours)} / ${text(values.peer)}`
+}
+
+function cpuText(rounds: readonly Usage[]): string {
+  return number(median(rounds.map(({ cpuSeconds }) => cpuSeconds)))
+}
+
+function memoryText(rounds: readonly Usage[]): string {
+  return number(Math.max(...rounds.map(({ peakMemoryKiB }) => peakMemoryKiB)) / 1024)
+}
