@@ -20,11 +20,17 @@ async function version(): Promise<string> {
 
 async function start({ directory, workers, profileDirectory }: PeerSettings): Promise<Peer> {
   const port = await freePort()
+  const program = path.join(root, 'bin', 'slipway.cjs')
+  // Run as it is installed, by its first line, which names flags; a profile needs another one.
+  const profiled = [
+    '--initial-old-space-size=256',
+    '--cpu-prof',
+    `--cpu-prof-dir=${profileDirectory}`,
+  ]
   const { pid, stop } = await startServer({
-    command: process.execPath,
+    command: profileDirectory ? process.execPath : program,
     arguments: [
-      ...(profileDirectory ? ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`] : []),
-      path.join(root, 'bin', 'slipway.cjs'),
+      ...(profileDirectory ? [...profiled, program] : []),
       'serve',
       '--data',
       path.join(directory, 'data'),

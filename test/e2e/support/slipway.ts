@@ -28,8 +28,8 @@ export async function startSlipway(
   const host = `127.0.0.1:${await freePort()}`
   const url = `http://${host}`
   const { pid, stop, kill } = await startDaemon({
-    command: process.execPath,
-    args: [executable, 'serve', '--data', dataDirectory, '--listen', host],
+    command: executable,
+    args: ['serve', '--data', dataDirectory, '--listen', host],
     logFile: path.join(workspace.directory, 'slipway.log'),
     isReady: () => answers(`${url}/readyz`),
   })
