@@ -15,6 +15,7 @@ const COMMANDS: readonly Command[] = [
 /** Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong. */
 async function main(words: readonly string[]): Promise<number> {
   try {
+    if (words[0] === '--version') return await printVersion()
     const { command, help, options } = parseCommand(COMMANDS, words)
     if (help || command === undefined) {
       process.stdout.write(usage(COMMANDS, command))

@@ -13,20 +13,21 @@ export interface WorkersOptions {
   readonly onReady: (port: number) => void
 }
 
-/** A worker that dies younger than this failed to start: forking it again would not help. */
-const YOUNG_MS = 5000
-
 /** Forks the workers, replaces one that dies, and stops them all at a signal. */
 export async function runWorkers(options: WorkersOptions): Promise<number> {
   const { config, database, log } = options
   const stop = stopSignal()
+  // Each worker accepts by itself. A connection that the primary hands to a worker which dies at
+  // that moment would never be answered.
+  cluster.schedulingPolicy = cluster.SCHED_NONE
   const failed = new Promise<'failed'>((resolve) => {
     let ready = false
     const fork = () => {
-      const startedAt = performance.now()
       const worker = cluster.fork()
+      let started = false
       worker.on('message', (message: FromWorker) => {
         if ('listening' in message) {
+          started = true
           if (!ready) options.onReady(message.listening)
           ready = true
         } else worker.send({ connection: database.connection })
@@ -34,8 +35,9 @@ export async function runWorkers(options: WorkersOptions): Promise<number> {
       worker.once('exit', (code, signal) => {
         if (worker.exitedAfterDisconnect || stopping.has(worker)) return
         log.error({ worker: worker.id, code, signal }, 'worker died')
-        if (performance.now() - startedAt < YOUNG_MS) resolve('failed')
-        else fork()
+        // One that never came so far would fail again.
+        if (started) fork()
+        else resolve('failed')
       })
     }
     for (let count = 0; count < config.workers; count++) fork()

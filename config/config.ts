@@ -54,7 +54,7 @@ export function loadConfig(sources: ConfigSources): Config {
   }
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each value was parsed by the schema of its key
   const config = Object.freeze(values) as unknown as Config
-  if (values['listen'] !== undefined) problems.push(...contradictions(config))
+  problems.push(...contradictions(config))
   if (problems.length > 0) throw new ConfigError(problems)
   return config
 }
@@ -86,9 +86,14 @@ function readFile(wanted: string | undefined, problems: string[]): FileValues {
     }
     return { name, values }
   } catch (error) {
-    problems.push(`${name}: ${error instanceof YAMLParseError ? error.message : asText(error)}`)
+    problems.push(`${name}: ${error instanceof YAMLParseError ? placeOf(error) : asText(error)}`)
     return { name, values: new Map() }
   }
+}
+
+/** What and where, without the lines of the file that follow: there may be a secret in them. */
+function placeOf(error: YAMLParseError): string {
+  return error.message.split('\n', 1)[0]!.replace(/:$/, '')
 }
 
 type Tree = Record<string, unknown>
@@ -150,11 +155,13 @@ function isForTests(variable: string): boolean {
 
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/
 
-function contradictions(config: Config): string[] {
+/** Of settings that are right each by itself; one that is not is missing from `config`. */
+function contradictions(config: Partial<Config>): string[] {
   const problems: string[] = []
-  if (!LOOPBACK.test(config.listen.host) && config.auth === undefined) {
+  const { listen, auth } = config
+  if (listen !== undefined && !LOOPBACK.test(listen.host) && auth === undefined) {
     problems.push(
-      `listen: ${config.listen.host || 'every address'} can be reached by others, who could push ` +
+      `listen: ${listen.host || 'every address'} can be reached by others, who could push ` +
         'and delete; say auth: none if that is intended, or listen on 127.0.0.1',
     )
   }

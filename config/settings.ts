@@ -1,12 +1,27 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 
+const WHOLE_NUMBER = 'expected a whole number'
+
 const wholeNumber = (min: number, max: number) =>
-  z.coerce
-    .number({ error: 'expected a whole number' })
-    .int('expected a whole number')
-    .min(min, `expected at least ${min}`)
-    .max(max, `expected at most ${max}`)
+  z
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^-?\d+$/, WHOLE_NUMBER)
+          .transform(Number),
+      ],
+      WHOLE_NUMBER,
+    )
+    .pipe(
+      z
+        .number()
+        .int(WHOLE_NUMBER)
+        .min(min, `expected at least ${min}`)
+        .max(max, `expected at most ${max}`),
+    )
 
 const seconds = wholeNumber(1, 365 * 86_400)
 
@@ -18,44 +33,54 @@ const UNITS: Readonly<Record<string, number>> = {
   T: 2 ** 40,
 }
 
-const bytes = z.union([z.number(), z.string()]).transform((value, context) => {
+const BYTES = 'expected bytes, such as 1048576, 64K or 10G'
+
+const bytes = z.union([z.number(), z.string()], BYTES).transform((value, context) => {
   const match = /^(\d+)\s*([KMGT]?)(?:i?B)?$/i.exec(String(value).trim())
   const unit = UNITS[(match?.[2] ?? '').toUpperCase()]
   if (match !== null && unit !== undefined) return Number(match[1]) * unit
-  context.addIssue({ code: 'custom', message: 'expected bytes, such as 1048576, 64K or 10G' })
+  context.addIssue({ code: 'custom', message: BYTES })
   return z.NEVER
 })
 
-const yesOrNo = z.union([
-  z.boolean(),
-  z
-    .string()
-    .regex(/^(true|false|yes|no|on|off)$/i, 'expected true or false')
-    .transform((text) => /^(true|yes|on)$/i.test(text)),
-])
+const yesOrNo = z.union(
+  [
+    z.boolean(),
+    z
+      .string()
+      .regex(/^(true|false|yes|no|on|off)$/i)
+      .transform((text) => /^(true|yes|on)$/i.test(text)),
+  ],
+  'expected true or false',
+)
+
+const nonEmpty = (expected: string) => z.string(expected).min(1, expected)
+
+const ADDRESS = 'expected host:port, such as 127.0.0.1:5000'
 
 /** `host:port`, `[::1]:port`, or `:port` for every address. */
-const listen = z.string().transform((text, context) => {
-  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text)
+const listen = z.string(ADDRESS).transform((address, context) => {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(address)
   const port = Number(match?.[3])
   if (match !== null && port <= 65_535) return { host: match[1] ?? match[2] ?? '', port }
-  context.addIssue({ code: 'custom', message: 'expected host:port, such as 127.0.0.1:5000' })
+  context.addIssue({ code: 'custom', message: ADDRESS })
   return z.NEVER
 })
 
+const NETWORKS = 'expected addresses or networks, such as 10.0.0.0/8'
+
 const networks = z
-  .union([
-    z.array(z.string()),
-    z.string().transform((text) => text.split(/[\s,]+/).filter(Boolean)),
-  ])
-  .refine((list) => list.every(isNetwork), 'expected addresses or networks, such as 10.0.0.0/8')
+  .union(
+    [z.array(z.string()), z.string().transform((list) => list.split(/[\s,]+/).filter(Boolean))],
+    NETWORKS,
+  )
+  .refine((list) => list.every(isNetwork), NETWORKS)
+
+const DATABASE_URL = 'expected a URL that begins with postgres://'
 
 const databaseUrl = z
-  .string()
-  .refine(
-    (text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text),
-    'expected a URL that begins with postgres://',
-  )
+  .string(DATABASE_URL)
+  .refine((url) => /^postgres(ql)?:\/\//.test(url) && URL.canParse(url), DATABASE_URL)
 
 export interface Setting {
   readonly schema: z.ZodType
@@ -70,7 +95,7 @@ export interface Setting {
 /** Every setting by its key in `slipway.yml`. The variable and the flag follow from the key. */
 export const SETTINGS = {
   data: {
-    schema: z.string().min(1, 'expected a folder'),
+    schema: nonEmpty('expected a folder'),
     standard: './data',
     text: 'Folder of everything the server keeps: blobs, and the embedded database.',
   },
@@ -100,7 +125,7 @@ export const SETTINGS = {
   },
   'database.connections': {
     schema: wholeNumber(2, 1000),
-    standard: '20',
+    standard: '10',
     text: 'Most connections of one process to the database.',
   },
   'storage.type': {
@@ -109,15 +134,15 @@ export const SETTINGS = {
     text: 'Where the bytes of blobs are kept.',
   },
   'storage.root': {
-    schema: z.string().min(1, 'expected a folder'),
+    schema: nonEmpty('expected a folder'),
     text: 'Folder of the blobs, laid out as registry:2 does. Without it, `registry` in the data folder.',
   },
   'tls.certificate': {
-    schema: z.string().min(1, 'expected a file'),
+    schema: nonEmpty('expected a file'),
     text: 'PEM file with the certificate and its chain. Read again when it changes.',
   },
   'tls.key': {
-    schema: z.string().min(1, 'expected a file'),
+    schema: nonEmpty('expected a file'),
     text: 'PEM file with the private key.',
   },
   'log.level': {

@@ -98,8 +98,7 @@ begin
     -- A repository that is being deleted takes its history with it.
     if exists (select from repositories where id = old.repository_id) then
       insert into tag_events (repository_id, name, from_digest, actor)
-      values (old.repository_id, old.name,
-              coalesce(before_digest, nullif(current_setting('slipway.deleted_digest', true), '')),
+      values (old.repository_id, old.name, before_digest,
               nullif(current_setting('slipway.actor', true), ''));
     end if;
     return null;

@@ -2,7 +2,7 @@
 
 create table upload_sessions (
   id             uuid primary key,
-  repository_id  bigint not null references repositories on delete cascade,
+  repository_id  bigint references repositories on delete set null,  -- null: to be dropped with its bytes
   owner          text,                             -- who started it; nobody else may go on
   algorithm      text not null default 'sha256',   -- what the bytes are hashed with on arrival
   offset_bytes   bigint not null default 0 check (offset_bytes >= 0),

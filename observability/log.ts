@@ -22,9 +22,17 @@ export function createLog({ level, format }: LogSettings): Logger {
     {
       level,
       base: { pid: process.pid },
+      serializers: { err: describeError },
       redact: SECRETS.flatMap((key) => [key, `*.${key}`]),
       timestamp: pino.stdTimeFunctions.isoTime,
     },
     stream,
   )
+}
+
+/** Drivers hang whole connections on their errors; a line has room for what went wrong. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  const { client: _client, ...described } = pino.stdSerializers.err(error)
+  return described
 }

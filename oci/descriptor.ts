@@ -39,13 +39,31 @@ export function parseDescriptors(value: unknown, field: string): Descriptor[] {
   return value.map((item, index) => parseDescriptor(item, `${field}[${index}]`))
 }
 
-/** Undefined when there are none. Values that are no strings are left out, as older tools write them. */
+/**
+ * Undefined when there are none. Values that are no strings are left out, as older tools write them.
+ *
+ * @throws RegistryError MANIFEST_INVALID
+ */
 export function parseAnnotations(value: unknown): Annotations | undefined {
   if (!isObject(value)) return undefined
   const entries = Object.entries(value).filter((entry): entry is [string, string] => {
     return typeof entry[1] === 'string'
   })
+  for (const text of entries.flat()) requireText(text, 'annotations')
   return entries.length === 0 ? undefined : Object.fromEntries(entries)
+}
+
+const HALF_CHARACTER = /\p{Cs}/u
+
+/**
+ * JSON can write what no database keeps and no client shows: NUL, and halves of a character.
+ *
+ * @throws RegistryError MANIFEST_INVALID
+ */
+export function requireText(text: string, field: string): void {
+  if (text.includes('\0') || HALF_CHARACTER.test(text)) {
+    throw invalid(`${field} has characters that are no text`)
+  }
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

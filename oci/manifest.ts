@@ -6,6 +6,7 @@ import {
   parseAnnotations,
   parseDescriptor,
   parseDescriptors,
+  requireText,
 } from './descriptor.ts'
 import { type Digest, type DigestAlgorithm, digestOf } from './digest.ts'
 import { bareMediaType, isDistributable, type ManifestKind, manifestKind } from './media-types.ts'
@@ -53,7 +54,7 @@ export function parseManifest(
     bytes,
     ...parseContent(json, kind),
     subject: parseOptional(json['subject'], 'subject'),
-    artifactType: artifactTypeOf(json, kind),
+    artifactType: settleArtifactType(json, kind),
     annotations: parseAnnotations(json['annotations']),
   }
 }
@@ -115,6 +116,12 @@ function parseContent(json: Record<string, unknown>, kind: ManifestKind): Conten
 
 function parseOptional(value: unknown, field: string): Descriptor | undefined {
   return value === undefined || value === null ? undefined : parseDescriptor(value, field)
+}
+
+function settleArtifactType(json: Record<string, unknown>, kind: ManifestKind): string | undefined {
+  const artifactType = artifactTypeOf(json, kind)
+  if (artifactType !== undefined) requireText(artifactType, 'artifactType')
+  return artifactType
 }
 
 /** Distribution spec, "Listing Referrers": what the descriptor of a referrer shows. */

@@ -12,10 +12,10 @@ import {
   lockContent,
   type StoredManifest,
 } from '../storage/metadata/manifests.ts'
-import type { RepositoryId } from '../storage/metadata/repositories.ts'
-import { findTag, lockTag } from '../storage/metadata/tags.ts'
+import { lockRepository, type RepositoryId } from '../storage/metadata/repositories.ts'
+import { lockTag } from '../storage/metadata/tags.ts'
 import type { Registry } from './registry.ts'
-import { inRepository, requireRepository } from './repositories.ts'
+import { inRepository, RepositoryGone, requireRepository } from './repositories.ts'
 
 export type { StoredManifest }
 
@@ -48,24 +48,12 @@ async function byTag(registry: Registry, repository: RepositoryName, tag: Tag) {
     fetched = await findManifest(db, repository, { kind: 'tag', tag })
     return fetched?.digest
   })
-  if (digest === undefined) return undefined
-  // The tag's statement brought the manifest too: the cache may as well have it.
-  return byDigestFrom(registry, repository, digest, fetched)
-}
-
-function byDigestFrom(
-  { db, cache }: Registry,
-  repository: RepositoryName,
-  digest: Digest,
-  fetched: StoredManifest | undefined,
-) {
-  return cache.manifest(repository, digest, async () => {
-    return fetched ?? findManifest(db, repository, { kind: 'digest', digest })
-  })
+  // What came with the tag is not remembered: it may have been deleted since it was read.
+  return digest === undefined ? undefined : (fetched ?? byDigest(registry, repository, digest))
 }
 
 /** What the pusher demands of a tag before it moves. RFC 9110, "If-Match" and "If-None-Match". */
-export type Precondition = (current: Digest | undefined) => boolean
+type Precondition = (current: Digest | undefined) => boolean
 
 export interface ManifestPush {
   readonly bytes: Buffer
@@ -99,12 +87,18 @@ export async function putManifest(
 
   await inRepository(registry, repository, (repositoryId) =>
     transaction(registry.db, async (tx) => {
+      const [there, edges] = await Promise.all([
+        lockRepository(tx, repositoryId),
+        lockEdges(tx, repositoryId, manifest),
+      ])
+      if (!there) throw new RepositoryGone()
       await checkPrecondition(tx, repository, reference, push.precondition)
-      const edges = await lockEdges(tx, repositoryId, manifest)
+      refuseMissing(edges.missing)
       await registry.faultPoint('manifest locked')
       await commitManifest(tx, repositoryId, {
         ...manifest,
-        ...edges,
+        blobs: edges.blobs,
+        children: edges.children,
         tags,
         subjectDigest: manifest.subject?.digest,
         pushedBy: push.actor,
@@ -132,12 +126,19 @@ async function checkPrecondition(
   throw new RegistryError('DENIED', `it is ${current ?? 'not there'} now`, { status: 412 })
 }
 
-/** Checks that everything the manifest needs is there, and holds it until the commit. */
+interface Edges {
+  readonly blobs: Digest[]
+  readonly children: Digest[]
+  /** What the manifest needs and the repository lacks. */
+  readonly missing: Digest[]
+}
+
+/** Looks up everything the manifest names, and holds what is there until the commit. */
 async function lockEdges(
   tx: Transaction,
   repositoryId: RepositoryId,
   manifest: Manifest,
-): Promise<{ blobs: Digest[]; children: Digest[] }> {
+): Promise<Edges> {
   const required = digestsOf(manifest.blobs)
   const optional = digestsOf(manifest.optionalBlobs)
   const children = digestsOf(manifest.children)
@@ -152,11 +153,15 @@ async function lockEdges(
     ...required.filter((digest) => !there.blobs.has(digest)),
     ...children.filter((digest) => !there.manifests.has(digest) && !there.blobs.has(digest)),
   ]
-  if (missing.length > 0) throw new RegistryError('MANIFEST_BLOB_UNKNOWN', [...new Set(missing)])
   return {
+    missing,
     blobs: [...required, ...optional, ...children.filter((digest) => there.blobs.has(digest))],
     children: children.filter((digest) => there.manifests.has(digest)),
   }
+}
+
+function refuseMissing(missing: readonly Digest[]): void {
+  if (missing.length > 0) throw new RegistryError('MANIFEST_BLOB_UNKNOWN', [...new Set(missing)])
 }
 
 /**
@@ -182,15 +187,6 @@ export async function deleteManifest(
   registry.cache.forgetTags(repository, tags ?? [])
   registry.cache.forgetManifest(repository, digest)
   if (tags === undefined) throw new RegistryError('MANIFEST_UNKNOWN', `${repository}@${digest}`)
-}
-
-/** The digest a tag names, undefined for none: cheaper than the manifest, and never stale. */
-export function resolveTag(
-  { db }: Registry,
-  repository: RepositoryName,
-  tag: Tag,
-): Promise<Digest | undefined> {
-  return findTag(db, repository, tag)
 }
 
 function digestsOf(descriptors: readonly { digest: Digest }[]): Digest[] {

@@ -1,7 +1,8 @@
 import type { Digest } from '../oci/digest.ts'
-import type { Upload } from '../storage/blob/blob-store.ts'
+import { type Upload, UploadLost } from '../storage/blob/blob-store.ts'
 import { lockDigest } from '../storage/metadata/blobs.ts'
 import { transaction } from '../storage/metadata/database.ts'
+import { lockRepository } from '../storage/metadata/repositories.ts'
 import { commitUpload, type UploadSession } from '../storage/metadata/uploads.ts'
 import type { Registry } from './registry.ts'
 
@@ -17,7 +18,11 @@ export async function publishUpload(
   digest: Digest,
 ): Promise<void> {
   const known = await transaction(db, async (tx) => {
-    const live = await lockDigest(tx, digest)
+    const [there, live] = await Promise.all([
+      lockRepository(tx, session.repositoryId),
+      lockDigest(tx, digest),
+    ])
+    if (!there) throw new UploadLost()
     await faultPoint('blob locked')
     const location = live?.location ?? (await blobs.commitUpload(upload, digest))
     await faultPoint('blob placed')

@@ -5,7 +5,7 @@ import { listReferrers, type Referrer } from '../storage/metadata/referrers.ts'
 import type { Registry } from './registry.ts'
 
 /** A descriptor as the index of referrers shows it, ready for JSON. */
-export interface ReferrerDescriptor {
+interface ReferrerDescriptor {
   readonly mediaType: string
   readonly size: number
   readonly digest: Digest

@@ -43,6 +43,15 @@ export async function requireRepository(
   return id
 }
 
+/** A remembered repository was deleted meanwhile. */
+export class RepositoryGone extends Error {
+  override readonly name = 'RepositoryGone'
+
+  constructor() {
+    super('the repository was deleted meanwhile')
+  }
+}
+
 /**
  * Runs `work` with the id of a repository, which is created when it is new. Ids are remembered;
  * when the repository was deleted meanwhile, `work` runs once more with the id of its successor,
@@ -58,7 +67,7 @@ export async function inRepository<T>(
     try {
       return await work(remembered)
     } catch (error) {
-      if (!isForeignKeyViolation(error)) throw error
+      if (!(error instanceof RepositoryGone) && !isForeignKeyViolation(error)) throw error
       cache.forgetRepositoryId(repository)
     }
   }

@@ -12,9 +12,11 @@ import {
 } from '../storage/metadata/uploads.ts'
 
 const CLAIM_SECONDS = 15
-const RENEW_EVERY_MS = 4000
-/** Bytes stop this long before the claim could pass to another process. */
-const SAFETY_MS = 3000
+/** For a process without rivals: nobody is to take over, not even after a long outage. */
+const ALONE_CLAIM_SECONDS = 1_000_000_000
+const RENEW_EVERY_MS = 3000
+/** Bytes stop before the claim could pass to another process, however late the check comes. */
+const SAFETY_MS = RENEW_EVERY_MS + 1000
 const POLL_MS = 250
 
 /** The right of one request to add bytes to an upload session. */
@@ -44,12 +46,15 @@ interface Held {
  */
 export class UploadLocks {
   readonly #db: Pool
+  readonly #alone: boolean
   readonly #writer = randomUUID()
   readonly #held = new Map<string, Held>()
   #renewal: NodeJS.Timeout | undefined
 
-  constructor(db: Pool) {
+  /** `alone`: no other process writes to this database, so claims need no renewal. */
+  constructor(db: Pool, { alone = false } = {}) {
     this.#db = db
+    this.#alone = alone
   }
 
   /** How many requests are adding bytes right now. */
@@ -60,12 +65,14 @@ export class UploadLocks {
   /** @returns undefined when there is no such session */
   async acquire(key: UploadKey): Promise<UploadLock | undefined> {
     for (let older = this.#held.get(key.id); older; older = this.#held.get(key.id)) {
+      // Only who may go on with the session may end the request that does.
+      if ((await findUpload(this.#db, key)) === undefined) return undefined
       older.controller.abort(new TakenOver())
       await older.released
     }
     const { held, release } = this.#hold(key.id)
     try {
-      const session = await this.#claim(key)
+      const session = await this.#claim(key, held)
       if (session !== undefined) {
         return {
           session,
@@ -93,7 +100,9 @@ export class UploadLocks {
       renewedAtMs: performance.now(),
     }
     this.#held.set(id, held)
-    this.#renewal ??= setInterval(() => void this.#renew(), RENEW_EVERY_MS).unref()
+    if (!this.#alone) {
+      this.#renewal ??= setInterval(() => void this.#renew(), RENEW_EVERY_MS).unref()
+    }
     const release = () => {
       this.#held.delete(id)
       if (this.#held.size === 0) {
@@ -105,9 +114,10 @@ export class UploadLocks {
     return { held, release }
   }
 
-  async #claim(key: UploadKey): Promise<UploadSession | undefined> {
+  async #claim(key: UploadKey, held: Held): Promise<UploadSession | undefined> {
     const deadline = performance.now() + (CLAIM_SECONDS + 1) * 1000
     for (;;) {
+      held.renewedAtMs = performance.now()
       const session = await claimUpload(this.#db, key, this.#claimTerms())
       if (session !== undefined) return session
       // Unknown, or claimed elsewhere: only then is it worth waiting.
@@ -118,13 +128,18 @@ export class UploadLocks {
   }
 
   async #renew(): Promise<void> {
-    const ids = [...this.#held.keys()]
+    this.#abortOverdue()
     const sentAtMs = performance.now()
+    const ids = [...this.#held.keys()]
     const renewed = await renewUploadClaims(this.#db, ids, this.#claimTerms()).catch(() => [])
     for (const id of renewed) {
       const held = this.#held.get(id)
       if (held !== undefined) held.renewedAtMs = sentAtMs
     }
+  }
+
+  /** Does not wait for the database, which may be what does not answer. */
+  #abortOverdue(): void {
     const oldest = performance.now() - CLAIM_SECONDS * 1000 + SAFETY_MS
     for (const held of this.#held.values()) {
       if (held.renewedAtMs < oldest) held.controller.abort(new ClaimLost())
@@ -132,7 +147,7 @@ export class UploadLocks {
   }
 
   #claimTerms() {
-    return { writer: this.#writer, seconds: CLAIM_SECONDS }
+    return { writer: this.#writer, seconds: this.#alone ? ALONE_CLAIM_SECONDS : CLAIM_SECONDS }
   }
 }
 

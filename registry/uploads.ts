@@ -4,6 +4,7 @@ import { type Digest, type DigestAlgorithm, splitDigest } from '../oci/digest.ts
 import { RegistryError } from '../oci/errors.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import { type Upload, UploadLost } from '../storage/blob/blob-store.ts'
+import { findBlob } from '../storage/metadata/blobs.ts'
 import {
   deleteUpload,
   findUpload,
@@ -109,6 +110,21 @@ export async function appendToUpload(
  * @throws as {@link appendToUpload}, and RegistryError DIGEST_INVALID for other content
  */
 export async function finishUpload(
+  registry: Registry,
+  key: UploadKey,
+  digest: Digest,
+  chunk: Chunk | undefined,
+): Promise<void> {
+  try {
+    await finishSession(registry, key, digest, chunk)
+  } catch (error) {
+    // A client that lost our answer asks again, for a session that ended with what it asked for.
+    const unknown = error instanceof RegistryError && error.code === 'BLOB_UPLOAD_UNKNOWN'
+    if (!unknown || (await findBlob(registry.db, key.repository, digest)) === undefined) throw error
+  }
+}
+
+async function finishSession(
   registry: Registry,
   key: UploadKey,
   digest: Digest,

@@ -4,7 +4,8 @@
 // `npm install` behind such a mirror.
 import { readFileSync, writeFileSync } from 'node:fs'
 
-const SYSTEMS = /(?:^|[-/])(aix|android|darwin|freebsd|linux|netbsd|openbsd|openharmony|sunos|win32)(?=-|$)/
+const SYSTEMS =
+  /(?:^|[-/])(aix|android|darwin|freebsd|linux|netbsd|openbsd|openharmony|sunos|win32)(?=-|$)/
 const PROCESSORS = /-(arm64|x64|arm|ia32|loong64|mips64el|ppc64|riscv64|s390x|wasm32)(?=-|$)/
 
 const lock = JSON.parse(readFileSync('package-lock.json', 'utf8'))
@@ -26,6 +27,8 @@ for (const [place, entry] of Object.entries(packages)) {
     added++
   }
 }
-lock.packages = Object.fromEntries(Object.entries(packages).sort(([a], [b]) => (a < b ? -1 : 1)))
+lock.packages = Object.fromEntries(
+  Object.entries(packages).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+)
 writeFileSync('package-lock.json', `${JSON.stringify(lock, null, 2)}\n`)
 process.stdout.write(`${added} added\n`)

@@ -6,6 +6,7 @@ import { RegistryError } from '../oci/errors.ts'
 import type { Registry } from '../registry/registry.ts'
 import { type HealthChecks, operationRoutes } from './handlers/operation.ts'
 import type { TrustedProxies } from './http/forwarded.ts'
+import { rawPath } from './http/v2-path.ts'
 import { answerErrors } from './middleware/errors.ts'
 import { logRequests } from './middleware/request-log.ts'
 import { apiRoutes, handleV2 } from './routes.ts'
@@ -34,7 +35,7 @@ export function createApp(options: AppOptions): Koa<RequestState> {
   const operation = operationRoutes(health, metrics)
   const api = apiRoutes(registry)
   app.use(async (ctx, next) => {
-    const { path } = ctx
+    const path = rawPath(ctx.req)
     if (!path.startsWith('/v2') && !path.startsWith('/api/')) return next()
     const access = authenticate(ctx)
     ctx.state.access = access instanceof Promise ? await access : access

@@ -33,15 +33,19 @@ export interface Composition {
   close(): Promise<void>
 }
 
+/** No statement takes long: one that does waits for a database that has stopped answering. */
+const STATEMENT_MS = 10_000
+
 /** Builds everything from the configuration: the only place where drivers are constructed. */
 export async function compose(options: ComposeOptions): Promise<Composition> {
   const { config, connection, ownsDatabase, log } = options
   const db = openPool({
     connection,
     size: config['database.connections'],
+    statementMs: STATEMENT_MS,
     onError: (error) => log.warn({ err: error }, 'database connection lost'),
   })
-  const uploadLocks = new UploadLocks(db)
+  const uploadLocks = new UploadLocks(db, { alone: ownsDatabase })
   const metrics = new Metrics({
     uploadsInProgress: () => uploadLocks.size,
     pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
@@ -15,6 +15,7 @@ export interface Listening {
 /** Longer than clients and load balancers keep an idle connection: they should close it, not we. */
 const KEEP_ALIVE_MS = 180_000
 const HEADERS_MS = 60_000
+const HANDSHAKE_MS = 10_000
 const CERTIFICATE_POLL_MS = 2000
 
 /** @throws when the address cannot be listened on, or the certificate cannot be read */
@@ -31,6 +32,8 @@ export async function listen(
   server.timeout = config['limits.idleSeconds'] * 1000
   server.on('clientError', answerClientError)
 
+  const silent = trackSilent(server)
+
   const { host, port } = config.listen
   server.listen({ port, ...(host === '' ? {} : { host }) })
   await once(server, 'listening')
@@ -39,7 +42,9 @@ export async function listen(
     port: typeof address === 'object' && address !== null ? address.port : port,
     stop: async () => {
       unwatch()
-      await close(server, config['limits.drainSeconds'] * 1000)
+      const closing = close(server, config['limits.drainSeconds'] * 1000)
+      for (const socket of silent) socket.destroy()
+      await closing
     },
   }
 }
@@ -51,7 +56,10 @@ function createHttpServer(handle: RequestListener, config: Config, log: Logger) 
     return { server: createServer(options, handle), unwatch: () => {} }
   }
   const read = () => ({ cert: readFileSync(certificate), key: readFileSync(key) })
-  const server: TlsServer = createTlsServer({ ...options, ...read() }, handle)
+  const server: TlsServer = createTlsServer(
+    { ...options, ...read(), handshakeTimeout: HANDSHAKE_MS },
+    handle,
+  )
   const reload = () => {
     try {
       server.setSecureContext(read())
@@ -79,6 +87,18 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   const head = `Content-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close`
   socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`)
   return undefined
+}
+
+/** Connections on which no request was made yet: Node does not count them as idle. */
+function trackSilent(server: Server | TlsServer): ReadonlySet<Duplex> {
+  const silent = new Set<Duplex>()
+  const event = server instanceof TlsServer ? 'secureConnection' : 'connection'
+  server.on(event, (socket: Duplex) => {
+    silent.add(socket)
+    socket.once('close', () => silent.delete(socket))
+  })
+  server.on('request', (request) => silent.delete(request.socket))
+  return silent
 }
 
 async function close(server: Server | TlsServer, drainMs: number): Promise<void> {

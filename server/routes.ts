@@ -17,10 +17,10 @@ import {
   receiveChunk,
   uploadStatus,
 } from './handlers/uploads.ts'
-import { parseV2Path, type Resource } from './http/v2-path.ts'
+import { parseV2Path, type Resource, rawPath } from './http/v2-path.ts'
 import type { RepositoryHandler, RequestContext, RequestState } from './state.ts'
 
-export interface RepositoryRoute {
+interface RepositoryRoute {
   /** As metrics and the log name it. */
   readonly name: string
   readonly action: Action
@@ -65,13 +65,16 @@ export const REPOSITORY_ROUTES: Readonly<Record<Resource, Methods>> = {
 /** Answers everything below `/v2`. */
 export async function handleV2(registry: Registry, ctx: RequestContext): Promise<void> {
   ctx.res.setHeader('Docker-Distribution-Api-Version', 'registry/2.0')
-  const path = parseV2Path(ctx.path)
+  const path = parseV2Path(rawPath(ctx.req))
   if (path === undefined) return handleRoot(registry, ctx)
   const methods = REPOSITORY_ROUTES[path.resource]
   const route = methods[ctx.method]
   if (route === undefined) throw notAllowed(ctx, Object.keys(methods))
   ctx.state.route = route.name
-  const repository = parseRepositoryName(path.name, MAX_FULL_NAME_LENGTH - ctx.host.length - 1)
+  const repository = parseRepositoryName(
+    path.name,
+    MAX_FULL_NAME_LENGTH - ctx.state.origin.host.length - 1,
+  )
   requireAccess(ctx.state.access, repository, route.action)
   return route.handle(registry, { repository, reference: path.reference }, ctx)
 }

@@ -8,6 +8,8 @@ export interface RequestState {
   requestId: string
   /** The client's address, behind trusted proxies the one they report. */
   address: string
+  /** The scheme and host the client used, behind trusted proxies as they report them. */
+  origin: { readonly scheme: string; readonly host: string }
   access: Access
   /** The route's name for metrics and the log; undefined when no route matched. */
   route: string | undefined

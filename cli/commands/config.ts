@@ -14,9 +14,11 @@ export async function checkConfig(options: CommandOptions): Promise<number> {
 
 function show(value: unknown, { secret }: Setting): string {
   if (value === undefined) return ''
-  if (typeof value === 'string') return value
   if (secret) return '(hidden)'
-  if (isAddress(value)) return `${value.host}:${value.port}`
+  if (typeof value === 'string') return value
+  if (isAddress(value)) {
+    return `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`
+  }
   return Array.isArray(value) ? value.join(',') : JSON.stringify(value)
 }
 

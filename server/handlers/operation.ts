@@ -1,5 +1,6 @@
 import { Router } from '@koa/router'
 import type { Metrics } from '../../observability/metrics.ts'
+import { asRegistryError } from '../../registry/failures.ts'
 import { answerBytes, answerJson } from '../http/answer.ts'
 import type { RequestState } from '../state.ts'
 
@@ -21,11 +22,11 @@ export function operationRoutes(health: HealthChecks, metrics: Metrics): Router<
     answerJson(ctx, { status: 'ok' })
   })
 
-  /** Requests can be served: both the database and the storage were just tried. */
+  /** Requests can be served: both the database and the storage were just tried. A full storage still serves pulls. */
   router.get('/readyz', async (ctx) => {
     ctx.state.route = 'readyz'
     const [database, storage] = await Promise.all([state(health.database), state(health.storage)])
-    const ready = database === 'ok' && storage === 'ok'
+    const ready = database === 'ok' && storage !== 'failing'
     const answer = { status: ready ? 'ok' : 'unavailable', checks: { database, storage } }
     answerJson(ctx, answer, { status: ready ? 200 : 503 })
   })
@@ -37,7 +38,7 @@ export function operationRoutes(health: HealthChecks, metrics: Metrics): Router<
   return router
 }
 
-async function state(check: () => Promise<void>): Promise<'ok' | 'failing'> {
+async function state(check: () => Promise<void>): Promise<'ok' | 'full' | 'failing'> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error('too slow')), CHECK_MS)
@@ -45,8 +46,8 @@ async function state(check: () => Promise<void>): Promise<'ok' | 'failing'> {
   try {
     await Promise.race([check(), late])
     return 'ok'
-  } catch {
-    return 'failing'
+  } catch (error) {
+    return asRegistryError(error)?.status === 507 ? 'full' : 'failing'
   } finally {
     clearTimeout(timer)
   }

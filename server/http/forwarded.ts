@@ -24,11 +24,16 @@ export class TrustedProxies {
   addressOf(request: IncomingMessage): string {
     const peer = plain(request.socket.remoteAddress ?? '')
     if (!this.#any || !this.#trusts(peer)) return peer
-    const hops = String(request.headers['x-forwarded-for'] ?? '')
-      .split(',')
-      .map((hop) => plain(hop.trim()))
-      .filter((hop) => isIP(hop) !== 0)
-    return hops.findLast((hop) => !this.#trusts(hop)) ?? hops[0] ?? peer
+    const hops = String(request.headers['x-forwarded-for'] ?? '').split(',')
+    let address = peer
+    for (const hop of hops.map((text) => withoutPort(text.trim())).toReversed()) {
+      if (hop === '') continue
+      // Who passed on something unreadable vouches for nothing that stands before it.
+      if (isIP(hop) === 0) return address
+      address = plain(hop)
+      if (!this.#trusts(address)) return address
+    }
+    return address
   }
 
   /** What the client typed: its scheme and host, from a trusted proxy or from the request. */
@@ -56,4 +61,9 @@ export class TrustedProxies {
 /** An IPv4 address that arrived over an IPv6 socket, as everybody writes it. */
 function plain(address: string): string {
   return address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
+}
+
+/** Some proxies add the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`. */
+function withoutPort(hop: string): string {
+  return hop.replace(/^\[([^\]]+)\](?::\d+)?$|^([\d.]+):\d+$/, '$1$2')
 }

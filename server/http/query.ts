@@ -2,11 +2,19 @@ import { RegistryError } from '../../oci/errors.ts'
 import type { PageRequest } from '../../registry/page.ts'
 import type { RequestContext } from '../state.ts'
 
-/** Every value of a parameter that may be repeated. */
+/**
+ * Every value of a parameter that may be repeated.
+ *
+ * @throws RegistryError UNSUPPORTED with status 400 for a NUL, which no name has and no database takes
+ */
 export function listOf(ctx: RequestContext, name: string): string[] {
   const value = ctx.query[name]
   if (value === undefined) return []
-  return Array.isArray(value) ? value : [value]
+  const values = Array.isArray(value) ? value : [value]
+  if (values.some((each) => each.includes('\0'))) {
+    throw new RegistryError('UNSUPPORTED', `${name} has a NUL in it`, { status: 400 })
+  }
+  return values
 }
 
 /** The value of a parameter, '' when it is absent. Two different values are `undefined`. */

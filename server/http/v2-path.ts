@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http'
+
 /** The resources below `/v2/<name>/`. */
 export type Resource = 'manifest' | 'blob' | 'uploads' | 'upload' | 'tags' | 'referrers'
 
@@ -26,6 +28,15 @@ export function parseV2Path(path: string): V2Path | undefined {
   if (subject !== undefined) return { resource: 'referrers', name, reference: decode(subject) }
   if (upload) return { resource: 'upload', name, reference: upload }
   return { resource: 'uploads', name, reference: '' }
+}
+
+/**
+ * The path as it was sent, of a target with a host as well (RFC 9112, "absolute-form"). Koa's own
+ * is not always: beside a '#', or behind a host, a backslash in it has become a slash.
+ */
+export function rawPath({ url = '' }: IncomingMessage): string {
+  const [target = ''] = url.split('?', 1)
+  return target.startsWith('/') ? target : target.replace(/^https?:\/\/[^/]*/i, '')
 }
 
 /** Some clients encode the colon of a digest; nothing else in a reference needs encoding. */

@@ -18,7 +18,7 @@ export function answerErrors(log: Logger): Middleware<RequestState> {
 }
 
 /** What the log shows for a request whose client left. No client ever sees it. */
-export const CLIENT_LEFT = 499
+const CLIENT_LEFT = 499
 
 async function answerError(ctx: RequestContext, thrown: unknown, log: Logger): Promise<void> {
   ctx.respond = false

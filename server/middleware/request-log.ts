@@ -27,6 +27,7 @@ export function logRequests(options: RequestLogOptions): Middleware<RequestState
     const writtenBefore = socket.bytesWritten
     ctx.state.requestId = `${process}-${(++count).toString(36)}`
     ctx.state.address = proxies.addressOf(ctx.req)
+    ctx.state.origin = proxies.originOf(ctx.req)
     ctx.state.route = undefined
     metrics.requestsInProgress.inc()
     ctx.res.once('close', () => {
@@ -40,6 +41,7 @@ export function logRequests(options: RequestLogOptions): Middleware<RequestState
       log.info(
         {
           requestId: ctx.state.requestId,
+          ...ctx.state.origin,
           method: ctx.method,
           url: ctx.url,
           status,

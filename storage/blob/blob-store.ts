@@ -50,7 +50,7 @@ export interface BlobStore {
    */
   appendUpload(upload: Upload): Promise<UploadWriter>
 
-  /** The bytes received, as in {@link read}. */
+  /** The bytes received, as in {@link read}. @throws UploadLost when they are no longer there */
   readUpload(upload: Upload): AsyncIterable<Uint8Array>
 
   /**

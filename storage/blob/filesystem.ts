@@ -59,10 +59,12 @@ export class FilesystemBlobStore implements BlobStore {
     }
   }
 
-  readUpload(upload: Upload): AsyncIterable<Uint8Array> {
-    if (upload.offset === 0) return nothing()
+  async *readUpload(upload: Upload): AsyncIterable<Uint8Array> {
+    if (upload.offset === 0) return
     const file = this.#uploadPath(upload.state)
-    return readFile(file, file, { first: 0, last: upload.offset - 1 })
+    const size = (await unlessMissing(stat(file)))?.size ?? 0
+    if (size < upload.offset) throw new UploadLost()
+    yield* readFile(file, file, { first: 0, last: upload.offset - 1 })
   }
 
   async commitUpload(upload: Upload, digest: Digest): Promise<Location> {
@@ -100,28 +102,37 @@ export class FilesystemBlobStore implements BlobStore {
 
   async probe(): Promise<void> {
     const upload = { offset: 0, state: this.startUpload(`probe-${randomUUID()}`) }
+    const writer = await this.appendUpload(upload)
     try {
-      const writer = await this.appendUpload(upload)
       await writer.write(Buffer.from('probe'))
-      await writer.finish()
+      for await (const bytes of this.readUpload(await writer.finish())) {
+        if (Buffer.from(bytes).toString() !== 'probe') throw new Error('other bytes were read')
+      }
     } finally {
+      await writer.discard()
       await this.abortUpload(upload.state)
     }
   }
 
   async #place(upload: Upload, location: Location): Promise<void> {
-    try {
-      await rename(this.#uploadPath(upload.state), this.#blobPath(location))
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw error
-      // A commit that was cut off after this step is being repeated.
-      if ((await this.size(location)) !== upload.offset) throw new UploadLost()
+    const file = this.#uploadPath(upload.state)
+    const size = (await unlessMissing(stat(file)))?.size
+    if (size === undefined) {
+      // A commit that was cut off after the rename is being repeated.
+      if ((await this.size(location)) === upload.offset) return
+      throw new UploadLost()
     }
+    if (size < upload.offset) throw new UploadLost()
+    // What a process that was killed wrote on after the last bytes that count.
+    if (size > upload.offset) await (await this.appendUpload(upload)).finish()
+    await rename(file, this.#blobPath(location))
   }
 
   async #makeShard(shard: string): Promise<void> {
     if (this.#shards.has(shard)) return
-    await mkdir(shard, { recursive: true })
+    // One by one: a recursive mkdir on a full disk says that the folder is missing.
+    await mkdirIfMissing(path.dirname(shard))
+    await mkdirIfMissing(shard)
     await syncFolder(path.dirname(shard))
     await syncFolder(path.dirname(path.dirname(shard)))
     this.#shards.add(shard)
@@ -159,5 +170,3 @@ async function mkdirIfMissing(folder: string): Promise<void> {
     if (codeOf(error) !== 'EEXIST') throw error
   }
 }
-
-async function* nothing(): AsyncIterable<Uint8Array> {}

@@ -24,6 +24,8 @@ export interface Statement {
 export interface PoolSettings {
   readonly connection: PoolConfig
   readonly size: number
+  /** A statement that is not answered for so long fails, and its connection is given up. */
+  readonly statementMs?: number
   readonly onError: (error: Error) => void
 }
 
@@ -31,12 +33,13 @@ export interface PoolSettings {
  * Connections in pipeline mode: statements that do not need each other's answers may be sent
  * together and cost one round trip.
  */
-export function openPool({ connection, size, onError }: PoolSettings): Pool {
+export function openPool({ connection, size, statementMs, onError }: PoolSettings): Pool {
   const pool = new Pool({
     ...connection,
     max: size,
     pipeline: true,
     connectionTimeoutMillis: 5000,
+    ...(statementMs === undefined ? {} : { query_timeout: statementMs }),
     idleTimeoutMillis: 60_000,
     application_name: 'slipway',
   })
@@ -51,18 +54,25 @@ export async function transaction<T>(
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
   const client = await pool.connect()
+  const tx = new Transaction(client)
   let broken: Error | undefined
+  // A connection that breaks between two statements fails the next one; without a listener it
+  // would end the process.
+  const onError = (error: Error) => {
+    broken = error
+  }
+  client.on('error', onError)
   try {
-    const tx = new Transaction(client)
     const result = await work(tx)
     await tx.commit()
     return result
   } catch (error) {
-    await client.query('rollback').catch((rollbackError: Error) => {
+    await tx.rollback().catch((rollbackError: Error) => {
       broken = rollbackError
     })
     throw error
   } finally {
+    client.off('error', onError)
     client.release(broken)
   }
 }
@@ -101,10 +111,18 @@ export class Transaction implements Queryable {
     return result
   }
 
-  async commit(): Promise<void> {
+  commit(): Promise<void> {
+    return this.#end('commit')
+  }
+
+  rollback(): Promise<void> {
+    return this.#end('rollback')
+  }
+
+  async #end(statement: 'commit' | 'rollback'): Promise<void> {
     if (this.#ended || !this.#begun) return
     this.#ended = true
-    await this.#client.query('commit')
+    await this.#client.query(statement)
   }
 }
 
@@ -134,7 +152,7 @@ const CONNECTING = new Set<unknown>(['connect', 'getaddrinfo'])
 const NETWORK_CODE = /^(?:ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT)$/
 // Errors that pg raises without a code.
 const UNAVAILABLE_MESSAGE =
-  /^(?:Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed)/
+  /^(?:Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Client was closed)/
 
 /** @throws when the database does not answer */
 export async function ping(db: Queryable): Promise<void> {

@@ -166,19 +166,23 @@ export async function deleteManifest(
 ): Promise<Tag[] | undefined> {
   // Read by the trigger that writes the history of the tags.
   await tx.query({
-    text: `select set_config('slipway.actor', $1, true), set_config('slipway.deleted_digest', $2, true)`,
-    values: [actor ?? '', digest],
+    text: `select set_config('slipway.actor', $1, true)`,
+    values: [actor ?? ''],
   })
-  const { rows } = await tx.query<{ tag: Tag | null }>({
-    text: `with manifest as (
-             delete from manifests where repository_id = $1 and digest = $2 returning id
-           )
-           select t.name as tag
-           from manifest m left join tags t on t.manifest_id = m.id`,
+  const { rows } = await tx.query<{ id: string }>({
+    text: 'select id from manifests where repository_id = $1 and digest = $2 for update',
     values: [repositoryId, digest],
   })
-  if (rows.length === 0) return undefined
-  return rows.map((row) => row.tag).filter((tag) => tag !== null)
+  const id = rows[0]?.id
+  if (id === undefined) return undefined
+  // A statement of its own: a tag that was put on the manifest while the lock was waited for is
+  // seen only by a statement that begins after it. No other can come now.
+  const tags = await tx.query<{ name: Tag }>({
+    text: 'delete from tags where manifest_id = $1 returning name',
+    values: [id],
+  })
+  await tx.query({ text: 'delete from manifests where id = $1', values: [id] })
+  return tags.rows.map((row) => row.name)
 }
 
 function digestsOf(rows: { digest: Digest }[]): Set<Digest> {

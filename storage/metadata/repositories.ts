@@ -1,5 +1,5 @@
 import type { RepositoryName } from '../../oci/reference.ts'
-import type { Queryable } from './database.ts'
+import type { Queryable, Transaction } from './database.ts'
 
 /** A row id. Postgres counts in 64 bits, so it stays text here. */
 export type RepositoryId = string & { readonly __type: 'RepositoryId' }
@@ -27,7 +27,22 @@ export async function ensureRepository(db: Queryable, name: RepositoryName): Pro
   return rows[0]!.id
 }
 
-/** Deletes the repository with its manifests, tags, history, links and upload sessions. */
+/**
+ * Keeps the repository from being deleted until the transaction ends. It comes before every other
+ * lock: a delete holds the repository first and what it contains afterwards.
+ *
+ * @returns false when it is gone
+ */
+export async function lockRepository(tx: Transaction, id: RepositoryId): Promise<boolean> {
+  const { rowCount } = await tx.query({
+    name: 'lock_repository',
+    text: 'select from repositories where id = $1 for key share',
+    values: [id],
+  })
+  return rowCount === 1
+}
+
+/** Deletes the repository with its manifests, tags, history and links. */
 export async function deleteRepository(db: Queryable, name: RepositoryName): Promise<boolean> {
   const { rowCount } = await db.query({
     text: 'delete from repositories where name = $1',

@@ -25,8 +25,9 @@ interface UploadRow extends Omit<UploadSession, 'digest'> {
 const SESSION_COLUMNS = `s.id, s.repository_id as "repositoryId", s.algorithm,
   s.offset_bytes::float8 as "offset", s.driver_state as state, s.digest`
 
-// A session is worth no wait for the disk: when the database loses its last moments, the client
-// meets an unknown session and starts again. What a 201 promises is committed in the usual way.
+// Who begins or claims a session need not wait for the disk: when the database loses its last
+// moments, the client meets an unknown session and starts again. Bytes that were acknowledged, and
+// what a 201 promises, are committed in the usual way.
 const WITHOUT_WAIT = `set_config('synchronous_commit', 'off', true)`
 
 export interface NewUpload {
@@ -150,8 +151,7 @@ export async function saveUpload(
     text: `update upload_sessions
            set offset_bytes = $3, driver_state = $4, digest = $5, writer = null,
                expires_at = now() + make_interval(secs => $6)
-           where id = $1 and writer = $2
-           returning ${WITHOUT_WAIT}`,
+           where id = $1 and writer = $2`,
     values: [
       id,
       progress.writer,

@@ -95,7 +95,8 @@ async function startApp(registry: Registry, options: TestRegistryOptions): Promi
     log: registry.log,
     logsRequests: true,
   })
-  const server = createServer(app.callback())
+  const callback = app.callback()
+  const server = createServer((incoming, response) => void callback(incoming, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return server
 }

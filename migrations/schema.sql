@@ -1,0 +1,148 @@
+-- What the migrations make, in full. Written by npm run schema.
+
+CREATE OR REPLACE FUNCTION public.record_tag_event()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+  before_digest text;
+  after_digest text;
+begin
+  if tg_op <> 'INSERT' then
+    select digest into before_digest from manifests where id = old.manifest_id;
+  end if;
+  if tg_op = 'DELETE' then
+    -- A repository that is being deleted takes its history with it.
+    if exists (select from repositories where id = old.repository_id) then
+      insert into tag_events (repository_id, name, from_digest, actor)
+      values (old.repository_id, old.name, before_digest,
+              nullif(current_setting('slipway.actor', true), ''));
+    end if;
+    return null;
+  end if;
+  select digest into after_digest from manifests where id = new.manifest_id;
+  if before_digest is distinct from after_digest then
+    insert into tag_events (repository_id, name, from_digest, to_digest, actor)
+    values (new.repository_id, new.name, before_digest, after_digest, new.updated_by);
+  end if;
+  return null;
+end
+$function$;
+
+create table blobs (
+  digest text collate "C" not null,
+  size_bytes bigint not null,
+  location text not null,
+  state text default 'live'::text not null,
+  created_at timestamp with time zone default now() not null,
+  verified_at timestamp with time zone default now() not null,
+  constraint blobs_pkey PRIMARY KEY (digest),
+  constraint blobs_size_bytes_check CHECK ((size_bytes >= 0)),
+  constraint blobs_state_check CHECK ((state = ANY (ARRAY['live'::text, 'deleting'::text, 'quarantined'::text])))
+);
+
+create table manifest_blobs (
+  manifest_id bigint not null,
+  digest text collate "C" not null,
+  constraint manifest_blobs_pkey PRIMARY KEY (manifest_id, digest),
+  constraint manifest_blobs_manifest_id_fkey FOREIGN KEY (manifest_id) REFERENCES manifests(id) ON DELETE CASCADE
+);
+CREATE INDEX manifest_blobs_by_digest ON public.manifest_blobs USING btree (digest);
+
+create table manifest_children (
+  manifest_id bigint not null,
+  digest text collate "C" not null,
+  constraint manifest_children_pkey PRIMARY KEY (manifest_id, digest),
+  constraint manifest_children_manifest_id_fkey FOREIGN KEY (manifest_id) REFERENCES manifests(id) ON DELETE CASCADE
+);
+CREATE INDEX manifest_children_by_digest ON public.manifest_children USING btree (digest);
+
+create table manifests (
+  id bigint generated always as identity not null,
+  repository_id bigint not null,
+  digest text collate "C" not null,
+  media_type text not null,
+  artifact_type text,
+  subject_digest text collate "C",
+  bytes bytea storage external not null,
+  size_bytes integer not null,
+  annotations jsonb,
+  pushed_at timestamp with time zone default now() not null,
+  pushed_by text,
+  constraint manifests_pkey PRIMARY KEY (id),
+  constraint manifests_repository_id_digest_key UNIQUE (repository_id, digest),
+  constraint manifests_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
+);
+CREATE INDEX manifests_by_subject ON public.manifests USING btree (repository_id, subject_digest, id) WHERE (subject_digest IS NOT NULL);
+
+create table migrations (
+  version integer not null,
+  checksum text not null,
+  applied_at timestamp with time zone default now() not null,
+  constraint migrations_pkey PRIMARY KEY (version)
+);
+
+create table repositories (
+  id bigint generated always as identity not null,
+  name text collate "C" not null,
+  kind text default 'hosted'::text not null,
+  created_at timestamp with time zone default now() not null,
+  constraint repositories_pkey PRIMARY KEY (id),
+  constraint repositories_name_key UNIQUE (name),
+  constraint repositories_kind_check CHECK ((kind = ANY (ARRAY['hosted'::text, 'cache'::text])))
+);
+
+create table repository_blobs (
+  repository_id bigint not null,
+  digest text collate "C" not null,
+  linked_at timestamp with time zone default now() not null,
+  constraint repository_blobs_pkey PRIMARY KEY (repository_id, digest),
+  constraint repository_blobs_digest_fkey FOREIGN KEY (digest) REFERENCES blobs(digest),
+  constraint repository_blobs_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
+);
+CREATE INDEX repository_blobs_by_digest ON public.repository_blobs USING btree (digest);
+
+create table tag_events (
+  id bigint generated always as identity not null,
+  repository_id bigint not null,
+  name text collate "C" not null,
+  from_digest text collate "C",
+  to_digest text collate "C",
+  actor text,
+  at timestamp with time zone default now() not null,
+  constraint tag_events_pkey PRIMARY KEY (id),
+  constraint tag_events_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
+);
+CREATE INDEX tag_events_by_tag ON public.tag_events USING btree (repository_id, name, id);
+
+create table tags (
+  repository_id bigint not null,
+  name text collate "C" not null,
+  manifest_id bigint not null,
+  created_at timestamp with time zone default now() not null,
+  updated_at timestamp with time zone default now() not null,
+  updated_by text,
+  constraint tags_pkey PRIMARY KEY (repository_id, name),
+  constraint tags_manifest_id_fkey FOREIGN KEY (manifest_id) REFERENCES manifests(id) ON DELETE CASCADE,
+  constraint tags_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
+);
+CREATE INDEX tags_by_manifest ON public.tags USING btree (manifest_id);
+CREATE TRIGGER tags_record_event AFTER INSERT OR DELETE OR UPDATE ON public.tags FOR EACH ROW EXECUTE FUNCTION record_tag_event();
+
+create table upload_sessions (
+  id uuid not null,
+  repository_id bigint,
+  owner text,
+  algorithm text default 'sha256'::text not null,
+  offset_bytes bigint default 0 not null,
+  driver_state jsonb not null,
+  digest text,
+  writer uuid,
+  writer_until timestamp with time zone,
+  started_at timestamp with time zone default now() not null,
+  expires_at timestamp with time zone not null,
+  constraint upload_sessions_pkey PRIMARY KEY (id),
+  constraint upload_sessions_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE SET NULL,
+  constraint upload_sessions_offset_bytes_check CHECK ((offset_bytes >= 0))
+);
+CREATE INDEX upload_sessions_by_expiry ON public.upload_sessions USING btree (expires_at);
