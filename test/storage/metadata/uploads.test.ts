@@ -1,0 +1,193 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { digestOf } from '../../../oci/digest.ts'
+import { parseRepositoryName } from '../../../oci/reference.ts'
+import { type Pool, transaction } from '../../../storage/metadata/database.ts'
+import {
+  claimUpload,
+  commitUpload,
+  deleteUpload,
+  findUpload,
+  insertUpload,
+  listExpiredUploads,
+  releaseAllUploads,
+  releaseUpload,
+  renewUploadClaims,
+  saveUpload,
+  type UploadKey,
+} from '../../../storage/metadata/uploads.ts'
+import { openTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { seedRepository } from './seed.ts'
+
+let database: TestDatabase
+let db: Pool
+
+beforeAll(async () => {
+  database = await openTestDatabase()
+  db = database.pool
+})
+afterAll(() => database.close())
+
+const A = { writer: randomUUID(), seconds: 15 }
+const B = { writer: randomUUID(), seconds: 15 }
+
+async function startUpload(owner?: string): Promise<UploadKey> {
+  const repository = await seedRepository(db)
+  const id = randomUUID()
+  const state = { file: id, parts: [1, { a: 'b' }] }
+  await insertUpload(db, repository.id, { id, owner, algorithm: 'sha256', state, ttlSeconds: 60 })
+  return { repository: repository.name, id, owner }
+}
+
+const age = (id: string, column: 'writer_until' | 'expires_at') =>
+  db.query(`update upload_sessions set ${column} = now() - interval '1 second' where id = $1`, [id])
+
+const progress = {
+  writer: A.writer,
+  offset: 2 ** 40,
+  state: { file: 'x' },
+  digest: digestOf(Buffer.from('so far')),
+  ttlSeconds: 60,
+}
+
+describe('an upload session', () => {
+  it('is found by its repository and owner only', async () => {
+    const key = await startUpload('ann')
+    const found = await findUpload(db, key)
+    expect(found).toMatchObject({ id: key.id, offset: 0, algorithm: 'sha256', digest: undefined })
+    expect(found?.state).toEqual({ file: key.id, parts: [1, { a: 'b' }] })
+    expect(await findUpload(db, { ...key, owner: 'bob' })).toBeUndefined()
+    expect(await findUpload(db, { ...key, owner: undefined })).toBeUndefined()
+    const elsewhere = parseRepositoryName('some/where')
+    expect(await findUpload(db, { ...key, repository: elsewhere })).toBeUndefined()
+  })
+
+  it('of nobody is found by nobody only', async () => {
+    const key = await startUpload()
+    expect(await findUpload(db, key)).toBeDefined()
+    expect(await findUpload(db, { ...key, owner: 'ann' })).toBeUndefined()
+    expect(await claimUpload(db, { ...key, owner: 'ann' }, A)).toBeUndefined()
+  })
+
+  it('is not found after it expired', async () => {
+    const key = await startUpload()
+    await age(key.id, 'expires_at')
+    expect(await findUpload(db, key)).toBeUndefined()
+    expect(await claimUpload(db, key, A)).toBeUndefined()
+  })
+
+  it('remembers how far it came, beyond 32 bits', async () => {
+    const key = await startUpload()
+    await claimUpload(db, key, A)
+    expect(await saveUpload(db, key.id, progress)).toBe(true)
+    expect(await findUpload(db, key)).toMatchObject({ offset: 2 ** 40, digest: progress.digest })
+  })
+})
+
+describe('a claim', () => {
+  it('keeps others out, and its own process in', async () => {
+    const key = await startUpload()
+    expect(await claimUpload(db, key, A)).toBeDefined()
+    expect(await claimUpload(db, key, B)).toBeUndefined()
+    expect(await claimUpload(db, key, A)).toBeDefined()
+  })
+
+  it('goes to one of many who want it', async () => {
+    const key = await startUpload()
+    const claims = await Promise.all(
+      Array.from({ length: 10 }, () => claimUpload(db, key, { writer: randomUUID(), seconds: 15 })),
+    )
+    expect(claims.filter((claim) => claim !== undefined)).toHaveLength(1)
+  })
+
+  it('ends when it is released, by the one who has it only', async () => {
+    const key = await startUpload()
+    await claimUpload(db, key, A)
+    await releaseUpload(db, key.id, B.writer)
+    expect(await claimUpload(db, key, B)).toBeUndefined()
+    await releaseUpload(db, key.id, A.writer)
+    expect(await claimUpload(db, key, B)).toBeDefined()
+  })
+
+  it('ends when progress is saved', async () => {
+    const key = await startUpload()
+    await claimUpload(db, key, A)
+    await saveUpload(db, key.id, progress)
+    expect(await claimUpload(db, key, B)).toMatchObject({ offset: progress.offset })
+  })
+
+  it('runs out, and its old owner cannot save any more', async () => {
+    const key = await startUpload()
+    await claimUpload(db, key, A)
+    await age(key.id, 'writer_until')
+    expect(await claimUpload(db, key, B)).toBeDefined()
+    expect(await saveUpload(db, key.id, progress)).toBe(false)
+    expect(await renewUploadClaims(db, [key.id], A)).toEqual([])
+    expect(await findUpload(db, key)).toMatchObject({ offset: 0 })
+  })
+
+  it('does not run out while it is renewed', async () => {
+    const [first, second] = [await startUpload(), await startUpload()]
+    await claimUpload(db, first, A)
+    await claimUpload(db, second, B)
+    await age(first.id, 'writer_until')
+    expect(await renewUploadClaims(db, [first.id, second.id, randomUUID()], A)).toEqual([first.id])
+    expect(await claimUpload(db, first, B)).toBeUndefined()
+  })
+
+  it('is freed with all others by the only process there is', async () => {
+    const key = await startUpload()
+    await claimUpload(db, key, A)
+    await releaseAllUploads(db)
+    expect(await claimUpload(db, key, B)).toBeDefined()
+  })
+})
+
+describe('an expired session', () => {
+  it('is listed, oldest first, unless somebody writes to it', async () => {
+    const idle = await startUpload()
+    const written = await startUpload()
+    const dead = await startUpload()
+    const fresh = await startUpload()
+    await claimUpload(db, written, A)
+    await claimUpload(db, dead, A)
+    for (const { id } of [idle, written, dead]) await age(id, 'expires_at')
+    await age(dead.id, 'writer_until')
+    const ids = (await listExpiredUploads(db, 1000)).map(({ id }) => id)
+    expect(ids).toEqual(expect.arrayContaining([idle.id, dead.id]))
+    expect(ids).not.toContain(written.id)
+    expect(ids).not.toContain(fresh.id)
+    expect(await listExpiredUploads(db, 1)).toHaveLength(1)
+    expect(await deleteUpload(db, idle.id)).toBe(true)
+    expect(await deleteUpload(db, idle.id)).toBe(false)
+  })
+})
+
+describe('a finished upload', () => {
+  it('is a blob of its repository, and no session', async () => {
+    const { key, digest, rows } = await finish('here', 'finished')
+    expect(rows).toEqual([{ location: 'here', state: 'live' }])
+    expect(await findUpload(db, key)).toBeUndefined()
+    const { rowCount } = await db.query('select from repository_blobs where digest = $1', [digest])
+    expect(rowCount).toBe(1)
+  })
+
+  it('leaves a live blob where it is, and replaces one that was dying', async () => {
+    await finish('first', 'again')
+    const { digest, rows } = await finish('second', 'again')
+    expect(rows).toEqual([{ location: 'first', state: 'live' }])
+    await db.query(`update blobs set state = 'quarantined' where digest = $1`, [digest])
+    const third = await finish('third', 'again')
+    expect(third.rows).toEqual([{ location: 'third', state: 'live' }])
+  })
+})
+
+async function finish(location: string, content: string) {
+  const key = await startUpload()
+  const session = (await findUpload(db, key))!
+  const digest = digestOf(Buffer.from(content))
+  const upload = { session, digest, sizeBytes: content.length, location }
+  await transaction(db, (tx) => commitUpload(tx, upload))
+  const { rows } = await db.query('select location, state from blobs where digest = $1', [digest])
+  return { key, digest, rows }
+}
