@@ -10,7 +10,7 @@ export type LoadMessage =
   | { readonly kind: 'done'; readonly result: LoadResult }
   | { readonly kind: 'failed'; readonly reason: string }
 
-export interface LoadResult {
+interface LoadResult {
   readonly seconds: number
   /** Of loads that go on for a time, not until something is done. */
   readonly rate?: Rate

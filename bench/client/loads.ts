@@ -18,7 +18,7 @@ import {
 } from './push.ts'
 import type { Rate } from './rate.ts'
 
-export interface BlobsJob {
+interface BlobsJob {
   readonly kind: 'blobs'
   readonly port: number
   readonly repository: string
@@ -48,7 +48,7 @@ export interface SlowUploadsJob {
   readonly seconds: number
 }
 
-export interface ListingsJob {
+interface ListingsJob {
   readonly kind: 'listings'
   readonly port: number
   /** Gets `tags` tags of one image, `tag-00000` and so on. */
