@@ -56,13 +56,16 @@ export async function listRepositories(
   db: Queryable,
   page: { readonly after: string; readonly limit: number },
 ): Promise<RepositoryName[]> {
-  const { rows } = await db.query<{ name: RepositoryName }>({
+  // One row with an array: a hundred rows cost twice as much on both sides.
+  const { rows } = await db.query<{ names: RepositoryName[] }>({
     name: 'list_repositories',
-    text: `select name from repositories r
-           where name > $1
-             and exists (select from manifests m where m.repository_id = r.id)
-           order by name limit $2`,
+    text: `select array(
+             select name from repositories r
+             where name > $1
+               and exists (select from manifests m where m.repository_id = r.id)
+             order by name limit $2
+           ) as names`,
     values: [page.after, page.limit],
   })
-  return rows.map((row) => row.name)
+  return rows[0]?.names ?? []
 }
