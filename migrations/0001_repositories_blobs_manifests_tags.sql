@@ -5,8 +5,10 @@ create table repositories (
   id          bigint generated always as identity primary key,
   name        text collate "C" not null unique,
   kind        text not null default 'hosted' check (kind in ('hosted', 'cache')),
+  listed      boolean not null default false,  -- whether it holds a manifest: the catalog shows it
   created_at  timestamptz not null default now()
 );
+create index repositories_listed on repositories (name) where listed;
 
 -- One row for each blob in the store, whichever repositories use it.
 create table blobs (

@@ -86,11 +86,13 @@ create table repositories (
   id bigint generated always as identity not null,
   name text collate "C" not null,
   kind text default 'hosted'::text not null,
+  listed boolean default false not null,
   created_at timestamp with time zone default now() not null,
   constraint repositories_pkey PRIMARY KEY (id),
   constraint repositories_name_key UNIQUE (name),
   constraint repositories_kind_check CHECK ((kind = ANY (ARRAY['hosted'::text, 'cache'::text])))
 );
+CREATE INDEX repositories_listed ON public.repositories USING btree (name) WHERE listed;
 
 create table repository_blobs (
   repository_id bigint not null,

@@ -12,7 +12,12 @@ import {
   lockContent,
   type StoredManifest,
 } from '../storage/metadata/manifests.ts'
-import { lockRepository, type RepositoryId } from '../storage/metadata/repositories.ts'
+import {
+  lockRepository,
+  lockRepositoryAlone,
+  type RepositoryId,
+  unlistIfEmpty,
+} from '../storage/metadata/repositories.ts'
 import { lockTag } from '../storage/metadata/tags.ts'
 import type { Registry } from './registry.ts'
 import { inRepository, RepositoryGone, requireRepository } from './repositories.ts'
@@ -178,11 +183,14 @@ export async function deleteManifest(
 ): Promise<void> {
   const id = await requireRepository(registry, repository)
   const tags = await transaction(registry.db, async (tx) => {
+    await lockRepositoryAlone(tx, id)
     const deleted = await deleteManifestRow(tx, id, digest, actor)
-    // Asked after the delete, which waits for an index that is being pushed right now.
     const parent = await findParent(tx, id, digest)
-    if (deleted === undefined || parent === undefined) return deleted
-    throw new RegistryError('UNSUPPORTED', `index ${parent} lists this manifest; delete it first`)
+    if (deleted !== undefined && parent !== undefined) {
+      throw new RegistryError('UNSUPPORTED', `index ${parent} lists this manifest; delete it first`)
+    }
+    await unlistIfEmpty(tx, id)
+    return deleted
   })
   registry.cache.forgetTags(repository, tags ?? [])
   registry.cache.forgetManifest(repository, digest)

@@ -6,16 +6,25 @@ import { lockRepository } from '../storage/metadata/repositories.ts'
 import { commitUpload, type UploadSession } from '../storage/metadata/uploads.ts'
 import type { Registry } from './registry.ts'
 
+export interface Publication {
+  readonly session: UploadSession
+  readonly upload: Upload
+  /** Of all bytes of `upload`: verified. */
+  readonly digest: Digest
+  /** Aborted when somebody else may be writing to the upload. */
+  readonly signal: AbortSignal
+}
+
 /**
  * Makes a verified upload a blob of its repository. Bytes first, rows second: a crash in between
  * leaves bytes for the next push of the digest to replace, never a row that names bytes we do not
  * have. The digest's lock keeps a collector of the same digest out from the look to the commit.
+ *
+ * @throws UploadLost when the repository was deleted meanwhile, or the signal's reason
  */
 export async function publishUpload(
   { db, blobs, faultPoint, log }: Registry,
-  session: UploadSession,
-  upload: Upload,
-  digest: Digest,
+  { session, upload, digest, signal }: Publication,
 ): Promise<void> {
   const known = await transaction(db, async (tx) => {
     const [there, live] = await Promise.all([
@@ -24,6 +33,7 @@ export async function publishUpload(
     ])
     if (!there) throw new UploadLost()
     await faultPoint('blob locked')
+    signal.throwIfAborted()
     const location = live?.location ?? (await blobs.commitUpload(upload, digest))
     await faultPoint('blob placed')
     await commitUpload(tx, { session, digest, sizeBytes: upload.offset, location })

@@ -1,6 +1,7 @@
 import { RegistryError } from '../oci/errors.ts'
 import type { RepositoryName, Tag } from '../oci/reference.ts'
 import { transaction } from '../storage/metadata/database.ts'
+import { lockRepository } from '../storage/metadata/repositories.ts'
 import { deleteTag as deleteTagRow, listTags } from '../storage/metadata/tags.ts'
 import { type Page, type PageRequest, pageOf } from './page.ts'
 import type { Registry } from './registry.ts'
@@ -35,7 +36,10 @@ export async function deleteTag(
   actor: string | undefined,
 ): Promise<void> {
   const id = await requireRepository(registry, repository)
-  const deleted = await transaction(registry.db, (tx) => deleteTagRow(tx, id, tag, actor))
+  const deleted = await transaction(registry.db, async (tx) => {
+    await lockRepository(tx, id) // the history of the tag is about to refer to it
+    return deleteTagRow(tx, id, tag, actor)
+  })
   registry.cache.forgetTags(repository, [tag])
   if (!deleted) throw new RegistryError('MANIFEST_UNKNOWN', `${repository}:${tag}`)
 }

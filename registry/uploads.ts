@@ -99,7 +99,7 @@ export async function appendToUpload(
     if (!saved) throw new RegistryError('UNAVAILABLE', 'the claim on this upload was lost')
     if (hash !== undefined) registry.uploadHashes.keep(session.id, hash)
     await registry.faultPoint('upload saved')
-    return { result: upload.offset, ended: true }
+    return upload.offset
   })
 }
 
@@ -131,29 +131,34 @@ async function finishSession(
   chunk: Chunk | undefined,
 ): Promise<void> {
   await withLock(registry, key, async (lock) => {
-    const { session } = lock
+    const { session, signal } = lock
     const { algorithm } = splitDigest(digest)
-    let hash = registry.uploadHashes.at(session.id, session.offset, algorithm)
+    const hash = registry.uploadHashes.at(session.id, session.offset, algorithm)
     let upload: Upload = session
     if (chunk !== undefined) {
       const verify = () => verifyDigest(hash?.digest(), digest)
       upload = await append(registry, lock, chunk, { hash, verify })
       await registry.faultPoint('upload received')
     }
-    let received = hash?.digest()
-    if (chunk === undefined && session.algorithm === algorithm) received ??= session.digest
-    if (received === undefined) {
-      hash = new RunningHash(algorithm)
-      for await (const bytes of registry.blobs.readUpload(upload)) hash.update(bytes)
-      received = hash.digest()
-    }
-    verifyDigest(received, digest)
-    await publishUpload(registry, session, upload, digest)
+    const recorded = chunk === undefined && session.algorithm === algorithm
+    const known = hash?.digest() ?? (recorded ? session.digest : undefined)
+    verifyDigest(known ?? (await readDigest(registry, upload, algorithm)), digest)
+    await publishUpload(registry, { session, upload, digest, signal })
     registry.uploadHashes.forget(session.id)
     registry.cache.forgetBlob(key.repository, digest)
     await registry.faultPoint('blob committed')
-    return { result: undefined, ended: true }
   })
+}
+
+/** For bytes that arrived in another process, or are asked for in another algorithm. */
+async function readDigest(
+  { blobs }: Registry,
+  upload: Upload,
+  algorithm: DigestAlgorithm,
+): Promise<Digest> {
+  const hash = new RunningHash(algorithm)
+  for await (const bytes of blobs.readUpload(upload)) hash.update(bytes)
+  return hash.digest()
 }
 
 /** @throws RegistryError BLOB_UPLOAD_UNKNOWN */
@@ -162,7 +167,6 @@ export async function cancelUpload(registry: Registry, key: UploadKey): Promise<
     await registry.blobs.abortUpload(session.state)
     await deleteUpload(registry.db, session.id)
     registry.uploadHashes.forget(session.id)
-    return { result: undefined, ended: true }
   })
 }
 
@@ -181,31 +185,26 @@ export async function dropExpiredUploads({ db, blobs }: Registry): Promise<numbe
   return expired.length
 }
 
-/** `ended`: the session's row already says that nobody writes, or is gone. */
-interface LockedWork<T> {
-  readonly result: T
-  readonly ended: boolean
-}
-
+/** `work` must have recorded that nobody writes any more when it ends without an error. */
 async function withLock<T>(
   registry: Registry,
   key: UploadKey,
-  work: (lock: UploadLock) => Promise<LockedWork<T>>,
+  work: (lock: UploadLock) => Promise<T>,
 ): Promise<T> {
   const lock = await registry.uploadLocks.acquire(key)
   if (lock === undefined) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', key.id)
-  let ended = false
+  let recorded = false
   try {
-    const done = await work(lock)
-    ended = done.ended
-    return done.result
+    const result = await work(lock)
+    recorded = true
+    return result
   } catch (error) {
     if (error instanceof UploadLost) {
       throw new RegistryError('BLOB_UPLOAD_UNKNOWN', key.id, { cause: error })
     }
     throw error
   } finally {
-    await lock.release(ended)
+    await lock.release(recorded)
   }
 }
 

@@ -104,6 +104,8 @@ export async function commitManifest(
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
              on conflict (repository_id, digest) do update set media_type = excluded.media_type
              returning id
+           ), listed as (
+             update repositories set listed = true where id = $1 and not listed
            ), blob_edges as (
              insert into manifest_blobs (manifest_id, digest)
              select distinct id, unnest($10::text[]) from manifest

@@ -42,6 +42,23 @@ export async function lockRepository(tx: Transaction, id: RepositoryId): Promise
   return rowCount === 1
 }
 
+/**
+ * Keeps pushes out of the repository until the transaction ends: for who takes something out of
+ * it, and then sees what is left. It comes before every other lock as well.
+ */
+export async function lockRepositoryAlone(tx: Transaction, id: RepositoryId): Promise<void> {
+  await tx.query({ text: 'select from repositories where id = $1 for update', values: [id] })
+}
+
+/** Takes the repository off the catalog when it has no manifest left. */
+export async function unlistIfEmpty(tx: Transaction, id: RepositoryId): Promise<void> {
+  await tx.query({
+    text: `update repositories set listed = false
+           where id = $1 and not exists (select from manifests where repository_id = $1)`,
+    values: [id],
+  })
+}
+
 /** Deletes the repository with its manifests, tags, history and links. */
 export async function deleteRepository(db: Queryable, name: RepositoryName): Promise<boolean> {
   const { rowCount } = await db.query({
@@ -60,9 +77,8 @@ export async function listRepositories(
   const { rows } = await db.query<{ names: RepositoryName[] }>({
     name: 'list_repositories',
     text: `select array(
-             select name from repositories r
-             where name > $1
-               and exists (select from manifests m where m.repository_id = r.id)
+             select name from repositories
+             where listed and name > $1
              order by name limit $2
            ) as names`,
     values: [page.after, page.limit],
