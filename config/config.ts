@@ -142,15 +142,16 @@ function readEnvironment(
     }
   }
   for (const variable of Object.keys(environment)) {
-    if (variable.startsWith('SLIPWAY_') && !known.has(variable) && !isForTests(variable)) {
+    if (variable.startsWith('SLIPWAY_') && !known.has(variable) && !isForeign(variable)) {
       problems.push(`${variable}: no such setting`)
     }
   }
   return found
 }
 
-function isForTests(variable: string): boolean {
-  return variable.startsWith('SLIPWAY_TEST_')
+/** Of the tests, and of Kubernetes, which describes a service named slipway to its pods. */
+function isForeign(variable: string): boolean {
+  return /^SLIPWAY_(?:TEST_|SERVICE_|PORT$|PORT_)/.test(variable)
 }
 
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/

@@ -10,6 +10,7 @@ create table upload_sessions (
   digest         text,                             -- of the bytes so far; null: not known, read them
   writer         uuid,                             -- the process that is adding bytes right now
   writer_until   timestamptz,                      -- its claim ends here unless renewed
+  contested      boolean not null default false,   -- a claim ran out: its process may write on once more
   started_at     timestamptz not null default now(),
   expires_at     timestamptz not null
 );

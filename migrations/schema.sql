@@ -141,6 +141,7 @@ create table upload_sessions (
   digest text,
   writer uuid,
   writer_until timestamp with time zone,
+  contested boolean default false not null,
   started_at timestamp with time zone default now() not null,
   expires_at timestamp with time zone not null,
   constraint upload_sessions_pkey PRIMARY KEY (id),

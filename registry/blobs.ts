@@ -10,7 +10,8 @@ import {
   type StoredBlob,
   unlinkBlob,
 } from '../storage/metadata/blobs.ts'
-import { transaction } from '../storage/metadata/database.ts'
+import { type Transaction, transaction } from '../storage/metadata/database.ts'
+import { forgetting } from './metadata-cache.ts'
 import type { Registry } from './registry.ts'
 import { inRepository, requireRepository } from './repositories.ts'
 
@@ -27,11 +28,14 @@ export async function statBlob(
   return blob
 }
 
-/** The bytes of a blob that {@link statBlob} found, under the terms of `BlobStore.read`. */
+/**
+ * The bytes of a blob that {@link statBlob} found, under the terms of `BlobStore.read`: as many as
+ * were recorded, or an error.
+ */
 export function readBlob(
   { blobs }: Registry,
   blob: StoredBlob,
-  range: ByteRange | undefined,
+  range: ByteRange = { first: 0, last: blob.sizeBytes - 1 },
 ): AsyncIterable<Uint8Array> {
   return blobs.read(blob.location, range)
 }
@@ -86,13 +90,16 @@ export async function deleteBlob(
 ): Promise<void> {
   await statBlob(registry, repository, digest)
   const id = await requireRepository(registry, repository)
-  const deleted = await transaction(registry.db, async (tx) => {
+  const unlink = async (tx: Transaction): Promise<boolean> => {
     const unlinked = await unlinkBlob(tx, id, digest)
     // Asked after the delete, which waits for a manifest that is being pushed right now.
     const needed = await findManifestOfBlob(tx, id, digest)
     if (needed === undefined) return unlinked
     throw new RegistryError('UNSUPPORTED', `manifest ${needed} needs this blob; delete it first`)
-  })
-  registry.cache.forgetBlob(repository, digest)
+  }
+  const deleted = await forgetting(
+    () => registry.cache.forgetBlob(repository, digest),
+    () => transaction(registry.db, unlink),
+  )
   if (!deleted) throw new RegistryError('BLOB_UNKNOWN', digest)
 }

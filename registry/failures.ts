@@ -2,7 +2,7 @@ import { RegistryError } from '../oci/errors.ts'
 import { StorageFull } from '../storage/blob/blob-store.ts'
 import { isUnavailable } from '../storage/metadata/database.ts'
 import { BodyCut } from './receive.ts'
-import { ClaimLost, TakenOver } from './upload-locks.ts'
+import { ClaimedElsewhere, ClaimLost, TakenOver } from './upload-locks.ts'
 
 /** What a client is told of a failure below the operations; undefined for a fault of ours. */
 export function asRegistryError(error: unknown): RegistryError | undefined {
@@ -12,6 +12,9 @@ export function asRegistryError(error: unknown): RegistryError | undefined {
   }
   if (error instanceof TakenOver) {
     return new RegistryError('BLOB_UPLOAD_INVALID', error.message, { cause: error, status: 409 })
+  }
+  if (error instanceof ClaimedElsewhere) {
+    return new RegistryError('UNAVAILABLE', error.message, { cause: error })
   }
   if (error instanceof ClaimLost || isUnavailable(error)) {
     return new RegistryError('UNAVAILABLE', 'the database cannot be reached', { cause: error })

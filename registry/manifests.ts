@@ -18,7 +18,8 @@ import {
   type RepositoryId,
   unlistIfEmpty,
 } from '../storage/metadata/repositories.ts'
-import { lockTag } from '../storage/metadata/tags.ts'
+import { findTag, lockTags } from '../storage/metadata/tags.ts'
+import { forgetting } from './metadata-cache.ts'
 import type { Registry } from './registry.ts'
 import { inRepository, RepositoryGone, requireRepository } from './repositories.ts'
 
@@ -90,10 +91,11 @@ export async function putManifest(
   }
   const tags = reference.kind === 'tag' ? [reference.tag, ...push.tags] : push.tags
 
-  await inRepository(registry, repository, (repositoryId) =>
+  const store = (repositoryId: RepositoryId) =>
     transaction(registry.db, async (tx) => {
-      const [there, edges] = await Promise.all([
+      const [there, , edges] = await Promise.all([
         lockRepository(tx, repositoryId),
+        lockTags(tx, repositoryId, tags),
         lockEdges(tx, repositoryId, manifest),
       ])
       if (!there) throw new RepositoryGone()
@@ -108,10 +110,12 @@ export async function putManifest(
         subjectDigest: manifest.subject?.digest,
         pushedBy: push.actor,
       })
-    }),
-  )
-  registry.cache.forgetTags(repository, tags)
-  registry.cache.forgetManifest(repository, manifest.digest)
+    })
+  const forget = () => {
+    registry.cache.forgetTags(repository, tags)
+    registry.cache.forgetManifest(repository, manifest.digest)
+  }
+  await forgetting(forget, () => inRepository(registry, repository, store))
   await registry.faultPoint('manifest committed')
   return manifest
 }
@@ -125,7 +129,7 @@ async function checkPrecondition(
   if (precondition === undefined) return
   const current =
     reference.kind === 'tag'
-      ? await lockTag(tx, repository, reference.tag)
+      ? await findTag(tx, repository, reference.tag)
       : (await findManifest(tx, repository, reference))?.digest
   if (precondition(current)) return
   throw new RegistryError('DENIED', `it is ${current ?? 'not there'} now`, { status: 412 })
@@ -182,7 +186,7 @@ export async function deleteManifest(
   actor: string | undefined,
 ): Promise<void> {
   const id = await requireRepository(registry, repository)
-  const tags = await transaction(registry.db, async (tx) => {
+  const remove = async (tx: Transaction): Promise<Tag[] | undefined> => {
     await lockRepositoryAlone(tx, id)
     const deleted = await deleteManifestRow(tx, id, digest, actor)
     const parent = await findParent(tx, id, digest)
@@ -191,7 +195,14 @@ export async function deleteManifest(
     }
     await unlistIfEmpty(tx, id)
     return deleted
-  })
+  }
+  let tags: Tag[] | undefined
+  try {
+    tags = await transaction(registry.db, remove)
+  } catch (error) {
+    registry.cache.forgetAll() // it may have been committed, and then which tags went is not known
+    throw error
+  }
   registry.cache.forgetTags(repository, tags ?? [])
   registry.cache.forgetManifest(repository, digest)
   if (tags === undefined) throw new RegistryError('MANIFEST_UNKNOWN', `${repository}@${digest}`)

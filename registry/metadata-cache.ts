@@ -9,6 +9,18 @@ const MANIFEST_BYTES = 64 * 1024 * 1024
 const ENTRIES = 100_000
 
 /**
+ * Runs `change` and then `forget`, also when it failed: a connection that broke may have broken
+ * after the commit.
+ */
+export async function forgetting<T>(forget: () => void, change: () => Promise<T>): Promise<T> {
+  try {
+    return await change()
+  } finally {
+    forget()
+  }
+}
+
+/**
  * Answers that were read from Postgres and are still true. It may be on only in a process that
  * is the only one to write to its database: every operation that changes the truth says so here
  * after its commit and before its answer.

@@ -34,10 +34,12 @@ export async function publishUpload(
     if (!there) throw new UploadLost()
     await faultPoint('blob locked')
     signal.throwIfAborted()
-    const location = live?.location ?? (await blobs.commitUpload(upload, digest))
+    // A blob whose bytes were lost or cut short is healed by whoever pushes it again.
+    const whole = live !== undefined && (await blobs.size(live.location)) === upload.offset
+    const location = whole ? live.location : await blobs.commitUpload(upload, digest)
     await faultPoint('blob placed')
     await commitUpload(tx, { session, digest, sizeBytes: upload.offset, location })
-    return live !== undefined
+    return whole
   })
   if (!known) return
   // The store had the bytes already. What this upload brought is not needed any more, and losing

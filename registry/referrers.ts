@@ -45,7 +45,7 @@ export async function getReferrers(
   let bytes = ENVELOPE_BYTES
   let last = after
   for (;;) {
-    const request = { artifactTypes, after: last, limit: BATCH }
+    const request = { artifactTypes, after: last, limit: BATCH, maxBytes: MAX_MANIFEST_BYTES }
     const batch = await listReferrers(db, repository, subject, request)
     for (const referrer of batch) {
       const descriptor = describe(referrer)
@@ -54,7 +54,7 @@ export async function getReferrers(
       descriptors.push(descriptor)
       last = referrer.id
     }
-    if (batch.length < BATCH) return { descriptors, next: undefined }
+    if (batch.length === 0) return { descriptors, next: undefined }
   }
 }
 

@@ -1,6 +1,6 @@
 import { RegistryError } from '../oci/errors.ts'
 import type { RepositoryName } from '../oci/reference.ts'
-import { isForeignKeyViolation } from '../storage/metadata/database.ts'
+import { isForeignKeyViolation, transaction } from '../storage/metadata/database.ts'
 import {
   deleteRepository as deleteRepositoryRow,
   ensureRepository,
@@ -8,6 +8,7 @@ import {
   listRepositories,
   type RepositoryId,
 } from '../storage/metadata/repositories.ts'
+import { forgetting } from './metadata-cache.ts'
 import { type Page, type PageRequest, pageOf } from './page.ts'
 import type { Registry } from './registry.ts'
 
@@ -28,8 +29,10 @@ export async function deleteRepository(
   { db, cache }: Registry,
   repository: RepositoryName,
 ): Promise<void> {
-  const deleted = await deleteRepositoryRow(db, repository)
-  cache.forgetAll()
+  const deleted = await forgetting(
+    () => cache.forgetAll(),
+    () => transaction(db, (tx) => deleteRepositoryRow(tx, repository)),
+  )
   if (!deleted) throw new RegistryError('NAME_UNKNOWN', repository)
 }
 

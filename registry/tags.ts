@@ -2,7 +2,8 @@ import { RegistryError } from '../oci/errors.ts'
 import type { RepositoryName, Tag } from '../oci/reference.ts'
 import { transaction } from '../storage/metadata/database.ts'
 import { lockRepository } from '../storage/metadata/repositories.ts'
-import { deleteTag as deleteTagRow, listTags } from '../storage/metadata/tags.ts'
+import { deleteTag as deleteTagRow, listTags, lockTags } from '../storage/metadata/tags.ts'
+import { forgetting } from './metadata-cache.ts'
 import { type Page, type PageRequest, pageOf } from './page.ts'
 import type { Registry } from './registry.ts'
 import { requireRepository } from './repositories.ts'
@@ -36,10 +37,14 @@ export async function deleteTag(
   actor: string | undefined,
 ): Promise<void> {
   const id = await requireRepository(registry, repository)
-  const deleted = await transaction(registry.db, async (tx) => {
-    await lockRepository(tx, id) // the history of the tag is about to refer to it
-    return deleteTagRow(tx, id, tag, actor)
-  })
-  registry.cache.forgetTags(repository, [tag])
+  const deleted = await forgetting(
+    () => registry.cache.forgetTags(repository, [tag]),
+    () =>
+      transaction(registry.db, async (tx) => {
+        await lockRepository(tx, id) // the history of the tag is about to refer to it
+        await lockTags(tx, id, [tag])
+        return deleteTagRow(tx, id, tag, actor)
+      }),
+  )
   if (!deleted) throw new RegistryError('MANIFEST_UNKNOWN', `${repository}:${tag}`)
 }

@@ -34,6 +34,8 @@ interface Held {
   readonly controller: AbortController
   readonly released: Promise<unknown>
   renewedAtMs: number
+  /** False while the claim of another process is waited for. */
+  claimed: boolean
 }
 
 /**
@@ -98,6 +100,7 @@ export class UploadLocks {
       controller: new AbortController(),
       released: once(ended, 'released'),
       renewedAtMs: performance.now(),
+      claimed: false,
     }
     this.#held.set(id, held)
     if (!this.#alone) {
@@ -119,10 +122,13 @@ export class UploadLocks {
     for (;;) {
       held.renewedAtMs = performance.now()
       const session = await claimUpload(this.#db, key, this.#claimTerms())
-      if (session !== undefined) return session
+      if (session !== undefined) {
+        held.claimed = true
+        return session
+      }
       // Unknown, or claimed elsewhere: only then is it worth waiting.
       if ((await findUpload(this.#db, key)) === undefined) return undefined
-      if (performance.now() > deadline) return undefined
+      if (performance.now() > deadline) throw new ClaimedElsewhere()
       await sleep(POLL_MS)
     }
   }
@@ -131,10 +137,15 @@ export class UploadLocks {
     this.#abortOverdue()
     const sentAtMs = performance.now()
     const ids = [...this.#held.keys()]
-    const renewed = await renewUploadClaims(this.#db, ids, this.#claimTerms()).catch(() => [])
-    for (const id of renewed) {
+    const renewed = await renewUploadClaims(this.#db, ids, this.#claimTerms()).catch(
+      () => undefined,
+    )
+    if (renewed === undefined) return
+    for (const id of ids) {
       const held = this.#held.get(id)
-      if (held !== undefined) held.renewedAtMs = sentAtMs
+      if (held === undefined || !held.claimed) continue
+      if (renewed.includes(id)) held.renewedAtMs = sentAtMs
+      else held.controller.abort(new ClaimLost())
     }
   }
 
@@ -157,6 +168,15 @@ export class TakenOver extends Error {
 
   constructor() {
     super('a newer request for this upload took over')
+  }
+}
+
+/** Another process is adding bytes, and goes on doing so. */
+export class ClaimedElsewhere extends Error {
+  override readonly name = 'ClaimedElsewhere'
+
+  constructor() {
+    super('another request is adding to this upload')
   }
 }
 

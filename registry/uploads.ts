@@ -18,7 +18,7 @@ import { receive } from './receive.ts'
 import type { Registry } from './registry.ts'
 import { inRepository } from './repositories.ts'
 import { RunningHash } from './upload-hashes.ts'
-import type { UploadLock } from './upload-locks.ts'
+import { ClaimLost, type UploadLock } from './upload-locks.ts'
 
 export type { UploadKey }
 
@@ -105,7 +105,8 @@ export async function appendToUpload(
 
 /**
  * Takes the last chunk, if there is one, checks the digest of the whole, and makes it a blob of
- * the session's repository. On failure the session is what it was before this request.
+ * the session's repository. On failure the session is what it was before this request. Asking
+ * once more for what was done already succeeds.
  *
  * @throws as {@link appendToUpload}, and RegistryError DIGEST_INVALID for other content
  */
@@ -118,10 +119,26 @@ export async function finishUpload(
   try {
     await finishSession(registry, key, digest, chunk)
   } catch (error) {
-    // A client that lost our answer asks again, for a session that ended with what it asked for.
     const unknown = error instanceof RegistryError && error.code === 'BLOB_UPLOAD_UNKNOWN'
-    if (!unknown || (await findBlob(registry.db, key.repository, digest)) === undefined) throw error
+    if (!unknown || !(await isRepeated(registry, key.repository, digest, chunk))) throw error
   }
+}
+
+/**
+ * Whether a client asks again because it lost our answer: the session has ended, the blob is
+ * there, and the body, if it sends one again, is that blob.
+ */
+async function isRepeated(
+  { db }: Registry,
+  repository: RepositoryName,
+  digest: Digest,
+  chunk: Chunk | undefined,
+): Promise<boolean> {
+  if ((await findBlob(db, repository, digest)) === undefined) return false
+  if (chunk === undefined) return true
+  const hash = new RunningHash(splitDigest(digest).algorithm)
+  for await (const bytes of chunk.body as AsyncIterable<Buffer>) hash.update(bytes)
+  return hash.digest() === digest
 }
 
 async function finishSession(
@@ -142,7 +159,8 @@ async function finishSession(
     }
     const recorded = chunk === undefined && session.algorithm === algorithm
     const known = hash?.digest() ?? (recorded ? session.digest : undefined)
-    verifyDigest(known ?? (await readDigest(registry, upload, algorithm)), digest)
+    const trusted = session.contested ? undefined : known
+    verifyDigest(trusted ?? (await readDigest(registry, upload, algorithm, signal)), digest)
     await publishUpload(registry, { session, upload, digest, signal })
     registry.uploadHashes.forget(session.id)
     registry.cache.forgetBlob(key.repository, digest)
@@ -155,9 +173,13 @@ async function readDigest(
   { blobs }: Registry,
   upload: Upload,
   algorithm: DigestAlgorithm,
+  signal: AbortSignal,
 ): Promise<Digest> {
   const hash = new RunningHash(algorithm)
-  for await (const bytes of blobs.readUpload(upload)) hash.update(bytes)
+  for await (const bytes of blobs.readUpload(upload)) {
+    signal.throwIfAborted()
+    hash.update(bytes)
+  }
   return hash.digest()
 }
 
@@ -175,14 +197,21 @@ export async function cancelUpload(registry: Registry, key: UploadKey): Promise<
  *
  * @returns how many
  */
-export async function dropExpiredUploads({ db, blobs }: Registry): Promise<number> {
+export async function dropExpiredUploads({ db, blobs, log }: Registry): Promise<number> {
   const expired = await listExpiredUploads(db, 1000)
+  let dropped = 0
   for (const { id, state } of expired) {
-    // Bytes first: what a crash leaves is a session that the next sweep drops again.
-    await blobs.abortUpload(state)
-    await deleteUpload(db, id)
+    try {
+      // Bytes first: what a crash leaves is a session that the next sweep drops again.
+      await blobs.abortUpload(state)
+      await deleteUpload(db, id)
+      dropped++
+    } catch (error) {
+      // One that cannot be dropped must not keep the others.
+      log.warn({ err: error, session: id }, 'idle upload not dropped')
+    }
   }
-  return expired.length
+  return dropped
 }
 
 /** `work` must have recorded that nobody writes any more when it ends without an error. */
@@ -231,7 +260,7 @@ async function append(
     verify?.()
     return await writer.finish()
   } catch (error) {
-    await writer.discard()
+    await (signal.reason instanceof ClaimLost ? writer.abandon() : writer.discard())
     throw error
   }
 }

@@ -34,15 +34,14 @@ export function createApp(options: AppOptions): Koa<RequestState> {
 
   const operation = operationRoutes(health, metrics)
   const api = apiRoutes(registry)
+  app.use(operation.routes())
+  // From here on nothing is answered before it is known who asks.
   app.use(async (ctx, next) => {
-    const path = rawPath(ctx.req)
-    if (!path.startsWith('/v2') && !path.startsWith('/api/')) return next()
     const access = authenticate(ctx)
     ctx.state.access = access instanceof Promise ? await access : access
-    if (path.startsWith('/v2')) return handleV2(registry, ctx)
+    if (rawPath(ctx.req).startsWith('/v2')) return handleV2(registry, ctx)
     return next()
   })
-  app.use(operation.routes())
   app.use(api.routes())
   app.use(() => {
     throw new RegistryError('UNSUPPORTED', 'there is nothing at this address', { status: 404 })

@@ -33,8 +33,8 @@ export interface Composition {
   close(): Promise<void>
 }
 
-/** No statement takes long: one that does waits for a database that has stopped answering. */
-const STATEMENT_MS = 10_000
+/** Statements of a request are short: one that is not waits for something that went wrong. */
+const STATEMENT_MS = 8000
 
 /** Builds everything from the configuration: the only place where drivers are constructed. */
 export async function compose(options: ComposeOptions): Promise<Composition> {

@@ -95,7 +95,7 @@ async function handleRoot(registry: Registry, ctx: RequestContext): Promise<void
 
 /** Our own API, for what the distribution spec has no endpoint for. */
 export function apiRoutes(registry: Registry): Router<RequestState> {
-  const router = new Router<RequestState>({ prefix: '/api/v1' })
+  const router = new Router<RequestState>({ prefix: '/api/v1', sensitive: true })
   router.delete('/repositories/*name', async (ctx) => {
     const { name } = ctx['params'] as { name?: string }
     const repository: RepositoryName = parseRepositoryName(name ?? '')

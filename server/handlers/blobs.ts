@@ -30,12 +30,13 @@ export async function pullBlob(
   const range = rangeOf(ctx, digest, sizeBytes)
   if (range === 'unsatisfiable') {
     ctx.res.setHeader('Content-Range', `bytes */${sizeBytes}`)
+    ctx.res.removeHeader('Cache-Control')
     return answerEmpty(ctx, 416)
   }
   ctx.res.setHeader('Content-Type', 'application/octet-stream')
   if (range === 'whole') {
     ctx.res.setHeader('Content-Length', sizeBytes)
-    return answerStream(ctx, 200, readBlob(registry, blob, undefined))
+    return answerStream(ctx, 200, readBlob(registry, blob))
   }
   ctx.res.setHeader('Content-Range', `bytes ${range.first}-${range.last}/${sizeBytes}`)
   ctx.res.setHeader('Content-Length', range.last - range.first + 1)

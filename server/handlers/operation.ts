@@ -14,7 +14,8 @@ const CHECK_MS = 5000
 
 /** For whoever runs the server: no access is needed, and nothing of what is stored is shown. */
 export function operationRoutes(health: HealthChecks, metrics: Metrics): Router<RequestState> {
-  const router = new Router<RequestState>()
+  const checks = { database: shared(health.database), storage: shared(health.storage) }
+  const router = new Router<RequestState>({ sensitive: true })
 
   /** The process answers. */
   router.get('/healthz', (ctx) => {
@@ -25,7 +26,7 @@ export function operationRoutes(health: HealthChecks, metrics: Metrics): Router<
   /** Requests can be served: both the database and the storage were just tried. A full storage still serves pulls. */
   router.get('/readyz', async (ctx) => {
     ctx.state.route = 'readyz'
-    const [database, storage] = await Promise.all([state(health.database), state(health.storage)])
+    const [database, storage] = await Promise.all([state(checks.database), state(checks.storage)])
     const ready = database === 'ok' && storage !== 'failing'
     const answer = { status: ready ? 'ok' : 'unavailable', checks: { database, storage } }
     answerJson(ctx, answer, { status: ready ? 200 : 503 })
@@ -36,6 +37,17 @@ export function operationRoutes(health: HealthChecks, metrics: Metrics): Router<
     answerBytes(ctx, metrics.contentType, Buffer.from(await metrics.render()))
   })
   return router
+}
+
+/** One run for all who ask while it is under way: a storage that hangs is tried once, not by each. */
+function shared(check: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> | undefined
+  return () => {
+    running ??= check().finally(() => {
+      running = undefined
+    })
+    return running
+  }
 }
 
 async function state(check: () => Promise<void>): Promise<'ok' | 'full' | 'failing'> {

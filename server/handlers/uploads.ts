@@ -100,17 +100,17 @@ async function pushWhole(
   ctx: RequestContext,
 ): Promise<void> {
   const digest = parseDigest(only(ctx, 'digest') ?? '')
+  const chunk = hasBody(ctx.req) ? parseChunk(ctx) : undefined
   const owner = ctx.state.access.subject
   const algorithm = digest.startsWith('sha512:') ? 'sha512' : 'sha256'
   const id = await startUpload(registry, repository, { owner, algorithm })
   const key = { repository, id, owner }
   // Without a body the blob follows by PUT, unless there is nothing to follow.
-  if (!hasBody(ctx.req) && digest !== digestOf(Buffer.alloc(0), algorithm)) {
+  if (chunk === undefined && digest !== digestOf(Buffer.alloc(0), algorithm)) {
     setUploadHeaders(ctx, key, formatProgress(0))
     return answerEmpty(ctx, 202)
   }
 
-  const chunk = hasBody(ctx.req) ? parseChunk(ctx) : undefined
   try {
     await finishUpload(registry, key, digest, chunk)
   } catch (error) {

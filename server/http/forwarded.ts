@@ -36,13 +36,17 @@ export class TrustedProxies {
     return address
   }
 
-  /** What the client typed: its scheme and host, from a trusted proxy or from the request. */
+  /**
+   * What the client typed: its scheme and host, from a trusted proxy or from the request. Of a
+   * list the last counts: what stands before it was not written by the proxy.
+   */
   originOf(request: IncomingMessage): { readonly scheme: string; readonly host: string } {
     const trusted = this.#any && this.#trusts(plain(request.socket.remoteAddress ?? ''))
     const header = (name: string) =>
       trusted
         ? String(request.headers[name] ?? '')
-            .split(',')[0]!
+            .split(',')
+            .at(-1)!
             .trim()
         : ''
     const encrypted = 'encrypted' in request.socket

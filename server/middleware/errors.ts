@@ -50,10 +50,14 @@ function report(
   else log.debug({ code: known.code, details: known.details, requestId }, 'request refused')
 }
 
+/** Set by a handler before its content failed; an error must be neither cached nor taken for it. */
+const OF_THE_CONTENT = ['Cache-Control', 'Content-Range', 'Docker-Content-Digest', 'ETag']
+
 async function sendError(ctx: RequestContext, error: RegistryError): Promise<void> {
   const { res, req } = ctx
   const body = Buffer.from(JSON.stringify({ errors: describe(error) }))
   res.statusCode = error.status
+  for (const name of OF_THE_CONTENT) res.removeHeader(name)
   res.setHeader('Content-Type', 'application/json')
   res.setHeader('Content-Length', body.length)
   if (error.status === 503 || error.status === 429) res.setHeader('Retry-After', '5')

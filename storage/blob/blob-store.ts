@@ -30,6 +30,8 @@ export interface UploadWriter {
   finish(): Promise<Upload>
   /** Forgets the bytes written: the upload is what it was before. Never throws, safe to repeat. */
   discard(): Promise<void>
+  /** Only lets go: the upload may be somebody else's now. Never throws, safe to repeat. */
+  abandon(): Promise<void>
 }
 
 /**

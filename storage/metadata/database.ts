@@ -19,15 +19,22 @@ export interface Statement {
   readonly name?: string
   readonly text: string
   readonly values?: unknown[]
+  /** In place of the pool's, for a statement that may take long. */
+  readonly query_timeout?: number
 }
 
 export interface PoolSettings {
   readonly connection: PoolConfig
   readonly size: number
-  /** A statement that is not answered for so long fails, and its connection is given up. */
+  /**
+   * A statement may run for so long. Past it the server cancels it; a server that does not even
+   * answer is given up a little later.
+   */
   readonly statementMs?: number
   readonly onError: (error: Error) => void
 }
+
+const ANSWER_MS = 2000
 
 /**
  * Connections in pipeline mode: statements that do not need each other's answers may be sent
@@ -39,10 +46,16 @@ export function openPool({ connection, size, statementMs, onError }: PoolSetting
     max: size,
     pipeline: true,
     connectionTimeoutMillis: 5000,
-    ...(statementMs === undefined ? {} : { query_timeout: statementMs }),
+    ...(statementMs === undefined ? {} : { query_timeout: statementMs + ANSWER_MS }),
     idleTimeoutMillis: 60_000,
     application_name: 'slipway',
   })
+  if (statementMs !== undefined) {
+    // Not as a startup parameter: poolers in front of a server refuse those they do not know.
+    pool.on('connect', (client) => {
+      client.query(`set statement_timeout = ${statementMs}`).catch(() => {})
+    })
+  }
   // Without a listener an idle connection that breaks would end the process.
   pool.on('error', onError)
   return pool
@@ -135,8 +148,8 @@ export function isForeignKeyViolation(error: unknown): boolean {
 }
 
 /**
- * The database could not be reached, or is starting, stopping or out of connections: the same
- * request may succeed later.
+ * The database could not be reached, is starting, stopping or out of connections, or another
+ * request was in the way: the same request may succeed later.
  */
 export function isUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false
@@ -146,8 +159,9 @@ export function isUnavailable(error: unknown): boolean {
   return ('syscall' in error && CONNECTING.has(error.syscall)) || NETWORK_CODE.test(code)
 }
 
-// 08: connection, 53: out of resources, 57P: shutting down or starting up.
-const UNAVAILABLE_CODE = /^(?:08...|53[1-4]00|57P0[1-5])$/
+// 08: connection, 53: out of resources, 57P: shutting down or starting up, 57014: cancelled after
+// its time, 40: a deadlock or a conflict that the server resolved against this statement.
+const UNAVAILABLE_CODE = /^(?:08...|40P01|40001|53[1-4]00|57014|57P0[1-5])$/
 const CONNECTING = new Set<unknown>(['connect', 'getaddrinfo'])
 const NETWORK_CODE = /^(?:ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT)$/
 // Errors that pg raises without a code.

@@ -4,6 +4,8 @@ import type { Queryable, Transaction } from './database.ts'
 /** A row id. Postgres counts in 64 bits, so it stays text here. */
 export type RepositoryId = string & { readonly __type: 'RepositoryId' }
 
+const DELETE_MS = 600_000
+
 export async function findRepository(
   db: Queryable,
   name: RepositoryName,
@@ -60,10 +62,13 @@ export async function unlistIfEmpty(tx: Transaction, id: RepositoryId): Promise<
 }
 
 /** Deletes the repository with its manifests, tags, history and links. */
-export async function deleteRepository(db: Queryable, name: RepositoryName): Promise<boolean> {
-  const { rowCount } = await db.query({
+export async function deleteRepository(tx: Transaction, name: RepositoryName): Promise<boolean> {
+  // As long as it takes: it grows with what the repository holds.
+  await tx.query({ text: `select set_config('statement_timeout', '0', true)` })
+  const { rowCount } = await tx.query({
     text: 'delete from repositories where name = $1',
     values: [name],
+    query_timeout: DELETE_MS,
   })
   return rowCount === 1
 }

@@ -40,24 +40,19 @@ export async function findTag(
   return rows[0]?.digest
 }
 
-/**
- * Locks a tag until the transaction ends, also one that does not exist yet.
- *
- * @returns the digest it names
- */
-export async function lockTag(
+/** Locks tags until the transaction ends, also those that do not exist yet. Every change of a tag does. */
+export async function lockTags(
   tx: Transaction,
-  repository: RepositoryName,
-  tag: Tag,
-): Promise<Digest | undefined> {
-  const [, digest] = await Promise.all([
-    tx.query({
-      text: `select pg_advisory_xact_lock(hashtextextended($1, 1))`,
-      values: [`${repository}:${tag}`],
-    }),
-    findTag(tx, repository, tag),
-  ])
-  return digest
+  repositoryId: RepositoryId,
+  tags: readonly Tag[],
+): Promise<void> {
+  await tx.query({
+    name: 'lock_tags',
+    // One order for all, or two pushes of several tags would wait for each other.
+    text: `select pg_advisory_xact_lock(hashtextextended($1::text || ':' || tag, 1))
+           from (select distinct unnest($2::text[]) as tag order by tag) t`,
+    values: [repositoryId, tags],
+  })
 }
 
 /** Deletes the tag and leaves its manifest. @returns false when there was no such tag */

@@ -16,6 +16,8 @@ export interface UploadSession {
   readonly state: UploadState
   /** Of the bytes so far, in `algorithm`; undefined when they have to be read to know it. */
   readonly digest: Digest | undefined
+  /** A process that was thought dead may have written to the same bytes: only reading them tells. */
+  readonly contested: boolean
 }
 
 interface UploadRow extends Omit<UploadSession, 'digest'> {
@@ -23,7 +25,7 @@ interface UploadRow extends Omit<UploadSession, 'digest'> {
 }
 
 const SESSION_COLUMNS = `s.id, s.repository_id as "repositoryId", s.algorithm,
-  s.offset_bytes::float8 as "offset", s.driver_state as state, s.digest`
+  s.offset_bytes::float8 as "offset", s.driver_state as state, s.digest, s.contested`
 
 // Who begins or claims a session need not wait for the disk: when the database loses its last
 // moments, the client meets an unknown session and starts again. Bytes that were acknowledged, and
@@ -98,7 +100,8 @@ export async function claimUpload(
   const { rows } = await db.query<UploadRow>({
     name: 'claim_upload',
     text: `update upload_sessions s
-           set writer = $4, writer_until = now() + make_interval(secs => $5)
+           set writer = $4, writer_until = now() + make_interval(secs => $5),
+               contested = s.contested or (s.writer is not null and s.writer <> $4)
            from repositories r
            where s.id = $1 and r.id = s.repository_id and r.name = $2
              and s.owner is not distinct from $3 and s.expires_at > now()
@@ -182,7 +185,7 @@ export async function commitUpload(
              insert into blobs (digest, size_bytes, location) values ($1, $2, $3)
              on conflict (digest) do update
                set size_bytes = $2, location = $3, state = 'live', verified_at = now()
-               where blobs.state <> 'live'
+               where blobs.state <> 'live' or blobs.location <> $3
            ), linked as (
              insert into repository_blobs (repository_id, digest) values ($4, $1)
              on conflict do nothing

@@ -47,9 +47,9 @@ function pause(ms: number): Promise<void> {
 }
 
 describe('case 13, in small: a streamed PATCH', () => {
-  const SIZE_MIB = 192
+  const SIZE_MIB = 384
   /** Most of it are buffers that the engine has not yet collected. */
-  const BOUND_MIB = 64
+  const BOUND_MIB = 128
 
   it(`takes ${SIZE_MIB} MiB of unknown length and holds a bounded part of it in memory`, async () => {
     const piece = someBytes(MIB)

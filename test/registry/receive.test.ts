@@ -26,6 +26,8 @@ class MemoryWriter implements UploadWriter {
 
   async discard() {}
 
+  async abandon() {}
+
   get length(): number {
     return Buffer.concat(this.chunks).length
   }

@@ -54,12 +54,21 @@ export class FileAppend implements UploadWriter {
   }
 
   async discard(): Promise<void> {
-    if (this.#closed) return
+    await this.#settle()
+    if (!this.#closed) await this.#file.truncate(this.#upload.offset).catch(() => {})
+    await this.#close().catch(() => {})
+  }
+
+  async abandon(): Promise<void> {
+    await this.#settle()
+    await this.#close().catch(() => {})
+  }
+
+  /** Begins no further write and waits for the one under way. */
+  async #settle(): Promise<void> {
     this.#waiting = []
     await this.#drain?.catch(() => {})
     await this.#sync
-    await this.#file.truncate(this.#upload.offset).catch(() => {})
-    await this.#close().catch(() => {})
   }
 
   async #writeWaiting(): Promise<void> {

@@ -84,7 +84,7 @@ describe('pages', () => {
       )
     }
     const list = (artifactTypes: string[], after = '0', limit = 10) =>
-      listReferrers(db, name, subject, { artifactTypes, after, limit })
+      listReferrers(db, name, subject, { artifactTypes, after, limit, maxBytes: 100 })
     const all = await list([])
     expect(all.map(({ digest }) => digest)).toEqual(pushed)
     expect(all[0]).toMatchObject({ sizeBytes: 1, artifactType: 'a/a', annotations: { n: '9' } })

@@ -107,7 +107,7 @@ describe('a manifest', () => {
     const after = await db.query('select id, pushed_at from manifests where digest = $1', [digest])
     expect(after.rows).toEqual(before.rows)
     expect((await findManifest(db, name, parseReference('again')))?.mediaType).toBe('b/b')
-    const page = { artifactTypes: [], after: '0', limit: 10 }
+    const page = { artifactTypes: [], after: '0', limit: 10, maxBytes: 100 }
     const referrers = await listReferrers(db, name, subject, page)
     expect(referrers.map((referrer) => referrer.digest)[0]).toBe(digest)
   })

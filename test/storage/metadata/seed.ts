@@ -29,7 +29,15 @@ export async function seedBlob(
   await insertUpload(db, repositoryId, upload)
   await transaction(db, (tx) =>
     commitUpload(tx, {
-      session: { id, repositoryId, algorithm: 'sha256', offset: 0, state: {}, digest: undefined },
+      session: {
+        id,
+        repositoryId,
+        algorithm: 'sha256',
+        offset: 0,
+        state: {},
+        digest: undefined,
+        contested: false,
+      },
       digest,
       sizeBytes: text.length,
       location: `at ${text}`,

@@ -82,8 +82,9 @@ describe('the history of a tag', () => {
   it('goes with its repository', async () => {
     const { id, name } = await seedRepository(db)
     await seedManifest(db, id, 'one', { tags: ['t'] })
-    expect(await deleteRepository(db, name)).toBe(true)
+    const remove = () => transaction(db, (tx) => deleteRepository(tx, name))
+    expect(await remove()).toBe(true)
     expect(await eventsOf(id)).toEqual([])
-    expect(await deleteRepository(db, name)).toBe(false)
+    expect(await remove()).toBe(false)
   })
 })

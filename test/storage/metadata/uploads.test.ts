@@ -172,10 +172,10 @@ describe('a finished upload', () => {
     expect(rowCount).toBe(1)
   })
 
-  it('leaves a live blob where it is, and replaces one that was dying', async () => {
+  it('has its bytes where the last one put them, and lives again when it was dying', async () => {
     await finish('first', 'again')
     const { digest, rows } = await finish('second', 'again')
-    expect(rows).toEqual([{ location: 'first', state: 'live' }])
+    expect(rows).toEqual([{ location: 'second', state: 'live' }])
     await db.query(`update blobs set state = 'quarantined' where digest = $1`, [digest])
     const third = await finish('third', 'again')
     expect(third.rows).toEqual([{ location: 'third', state: 'live' }])
