@@ -13,6 +13,8 @@ export interface WorkersOptions {
   readonly onReady: (port: number) => void
 }
 
+const RETRY_MS = 1000
+
 /** Forks the workers, replaces one that dies, and stops them all at a signal. */
 export async function runWorkers(options: WorkersOptions): Promise<number> {
   const { config, database, log } = options
@@ -20,9 +22,11 @@ export async function runWorkers(options: WorkersOptions): Promise<number> {
   // Each worker accepts by itself. A connection that the primary hands to a worker which dies at
   // that moment would never be answered.
   cluster.schedulingPolicy = cluster.SCHED_NONE
+  let ending = false
   const failed = new Promise<'failed'>((resolve) => {
     let ready = false
     const fork = () => {
+      if (ending) return
       const worker = cluster.fork()
       let started = false
       worker.on('message', (message: FromWorker) => {
@@ -35,15 +39,18 @@ export async function runWorkers(options: WorkersOptions): Promise<number> {
       worker.once('exit', (code, signal) => {
         if (worker.exitedAfterDisconnect || stopping.has(worker)) return
         log.error({ worker: worker.id, code, signal }, 'worker died')
-        // One that never came so far would fail again.
-        if (started) fork()
-        else resolve('failed')
+        // When none has served yet, the next would fail as this one did. Later, one that dies on
+        // its way up is tried again, though not at once.
+        if (!ready) resolve('failed')
+        else if (started) fork()
+        else setTimeout(fork, RETRY_MS)
       })
     }
     for (let count = 0; count < config.workers; count++) fork()
   })
   const stopping = new Set<Worker>()
   const reason = await Promise.race([stop, failed])
+  ending = true
   log.info({ reason }, 'stopping workers')
   const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
   await Promise.all(
