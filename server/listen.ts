@@ -16,6 +16,7 @@ export interface Listening {
 const KEEP_ALIVE_MS = 180_000
 const HEADERS_MS = 60_000
 const HANDSHAKE_MS = 10_000
+const SILENT_MS = 1000
 const CERTIFICATE_POLL_MS = 2000
 
 /** @throws when the address cannot be listened on, or the certificate cannot be read */
@@ -43,8 +44,10 @@ export async function listen(
     stop: async () => {
       unwatch()
       const closing = close(server, config['limits.drainSeconds'] * 1000)
-      for (const socket of silent) socket.destroy()
+      // A request may be on its way on a connection that was just made.
+      const drop = setTimeout(() => silent.forEach((socket) => socket.destroy()), SILENT_MS)
       await closing
+      clearTimeout(drop)
     },
   }
 }
