@@ -8,6 +8,9 @@
 // would let a few waiting fsyncs hold up every other read and write.
 process.env.UV_THREADPOOL_SIZE ??= '16'
 
+// The SDK for S3 is pinned: that a later one will ask for a newer Node is no news for an operator.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
+
 import('../dist/cli/main.js').catch((error) => {
   process.stderr.write(`slipway: ${error.stack ?? error}\n`)
   process.exitCode = 1

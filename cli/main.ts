@@ -8,7 +8,13 @@ import { type Command, parseCommand, UsageError, usage } from './usage.ts'
 const COMMANDS: readonly Command[] = [
   { name: 'serve', text: 'run the registry', settings: true, run: serve },
   { name: 'migrate', text: 'bring the database up to date', settings: true, run: migrateDatabase },
-  { name: 'config check', text: 'check the configuration', settings: true, run: checkConfig },
+  {
+    name: 'config check',
+    text: 'check the configuration',
+    settings: true,
+    switches: { probe: 'Try the storage, and the database if it is a server of its own.' },
+    run: checkConfig,
+  },
   { name: 'version', text: 'print the version', settings: false, run: printVersion },
 ]
 

@@ -7,6 +7,8 @@ export interface CommandOptions {
   readonly flags: Readonly<Record<string, string>>
   /** A configuration file, when one was named. */
   readonly file: string | undefined
+  /** Names of the switches of the command that were given. */
+  readonly switches: ReadonlySet<string>
 }
 
 export interface Command {
@@ -15,6 +17,8 @@ export interface Command {
   readonly text: string
   /** Whether it takes the flags of all settings. */
   readonly settings: boolean
+  /** Flags without a value, with what they do. */
+  readonly switches?: Readonly<Record<string, string>>
   /** @returns the exit code */
   readonly run: (options: CommandOptions) => Promise<number>
 }
@@ -41,7 +45,7 @@ export function parseCommand(
   })
   if (command === undefined) {
     const [first] = words
-    const options = { flags: {}, file: undefined }
+    const options = { flags: {}, file: undefined, switches: new Set<string>() }
     if (first === undefined || first === '--help' || first === '-h' || first === 'help') {
       return { command, help: true, options }
     }
@@ -58,6 +62,9 @@ function parseFlags(command: Command, words: readonly string[]): Omit<ParsedComm
   const text = { type: 'string' } as const
   const options = {
     help: { type: 'boolean', short: 'h' } as const,
+    ...Object.fromEntries(
+      Object.keys(command.switches ?? {}).map((name) => [name, { type: 'boolean' } as const]),
+    ),
     ...(command.settings ? { config: text } : {}),
     ...Object.fromEntries([...keyOfFlag.keys()].map((flag) => [flag, text])),
   }
@@ -69,7 +76,8 @@ function parseFlags(command: Command, words: readonly string[]): Omit<ParsedComm
   }
   const { config, help } = values
   const file = typeof config === 'string' ? config : undefined
-  return { help: help === true, options: { flags, file } }
+  const switches = new Set(Object.keys(command.switches ?? {}).filter((name) => values[name]))
+  return { help: help === true, options: { flags, file, switches } }
 }
 
 function parsed(
@@ -99,6 +107,9 @@ slipway <command> --help lists the flags of a command.
 `
   }
   const lines = [`slipway ${command.name}: ${command.text}`, '']
+  for (const [name, text] of Object.entries(command.switches ?? {})) {
+    lines.push(`  --${name}`, `      ${text}`)
+  }
   if (!command.settings) return `${lines.join('\n')}\n`
   lines.push(`  --config FILE`, `      Settings file (default: ${STANDARD_FILE}, if it is there).`)
   for (const [key, { text, standard }] of Object.entries<Setting>(SETTINGS)) {

@@ -169,6 +169,22 @@ function contradictions(config: Partial<Config>): string[] {
   if ((config['tls.certificate'] === undefined) !== (config['tls.key'] === undefined)) {
     problems.push('tls.certificate and tls.key: one goes with the other')
   }
+  return [...problems, ...s3Contradictions(config)]
+}
+
+function s3Contradictions(config: Partial<Config>): string[] {
+  const problems: string[] = []
+  if (config['storage.type'] === 's3' && config['storage.s3.bucket'] === undefined) {
+    problems.push('storage.s3.bucket: storage.type s3 needs one')
+  }
+  const { 'storage.s3.accessKeyId': key, 'storage.s3.secretAccessKey': secret } = config
+  if ((key === undefined) !== (secret === undefined)) {
+    problems.push('storage.s3.accessKeyId and storage.s3.secretAccessKey: one goes with the other')
+  }
+  const encryption = config['storage.s3.encryption'] ?? 'none'
+  if (config['storage.s3.kmsKey'] !== undefined && !encryption.startsWith('aws:kms')) {
+    problems.push('storage.s3.kmsKey: storage.s3.encryption aws:kms goes with it')
+  }
   return problems
 }
 

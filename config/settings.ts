@@ -1,60 +1,9 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { S3_SETTINGS } from './s3-settings.ts'
+import { bytes, nonEmpty, type Setting, seconds, wholeNumber, yesOrNo } from './setting.ts'
 
-const WHOLE_NUMBER = 'expected a whole number'
-
-const wholeNumber = (min: number, max: number) =>
-  z
-    .union(
-      [
-        z.number(),
-        z
-          .string()
-          .regex(/^-?\d+$/, WHOLE_NUMBER)
-          .transform(Number),
-      ],
-      WHOLE_NUMBER,
-    )
-    .pipe(
-      z
-        .number()
-        .int(WHOLE_NUMBER)
-        .min(min, `expected at least ${min}`)
-        .max(max, `expected at most ${max}`),
-    )
-
-const seconds = wholeNumber(1, 365 * 86_400)
-
-const UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  K: 2 ** 10,
-  M: 2 ** 20,
-  G: 2 ** 30,
-  T: 2 ** 40,
-}
-
-const BYTES = 'expected bytes, such as 1048576, 64K or 10G'
-
-const bytes = z.union([z.number(), z.string()], BYTES).transform((value, context) => {
-  const match = /^(\d+)\s*([KMGT]?)(?:i?B)?$/i.exec(String(value).trim())
-  const unit = UNITS[(match?.[2] ?? '').toUpperCase()]
-  if (match !== null && unit !== undefined) return Number(match[1]) * unit
-  context.addIssue({ code: 'custom', message: BYTES })
-  return z.NEVER
-})
-
-const yesOrNo = z.union(
-  [
-    z.boolean(),
-    z
-      .string()
-      .regex(/^(true|false|yes|no|on|off)$/i)
-      .transform((text) => /^(true|yes|on)$/i.test(text)),
-  ],
-  'expected true or false',
-)
-
-const nonEmpty = (expected: string) => z.string(expected).min(1, expected)
+export type { Setting } from './setting.ts'
 
 const ADDRESS = 'expected host:port, such as 127.0.0.1:5000'
 
@@ -81,16 +30,6 @@ const DATABASE_URL = 'expected a URL that begins with postgres://'
 const databaseUrl = z
   .string(DATABASE_URL)
   .refine((url) => /^postgres(ql)?:\/\//.test(url) && URL.canParse(url), DATABASE_URL)
-
-export interface Setting {
-  readonly schema: z.ZodType
-  /** One sentence; docs/configuration.md is made of them. */
-  readonly text: string
-  /** As a person would write it; undefined when there is none. */
-  readonly standard?: string
-  /** Never shown, and readable from a file named by the variable with `_FILE` appended. */
-  readonly secret?: true
-}
 
 /** Every setting by its key in `slipway.yml`. The variable and the flag follow from the key. */
 export const SETTINGS = {
@@ -129,7 +68,7 @@ export const SETTINGS = {
     text: 'Most connections of one process to the database.',
   },
   'storage.type': {
-    schema: z.enum(['filesystem'], { error: "expected 'filesystem'" }),
+    schema: z.enum(['filesystem', 's3'], { error: "expected 'filesystem' or 's3'" }),
     standard: 'filesystem',
     text: 'Where the bytes of blobs are kept.',
   },
@@ -137,6 +76,7 @@ export const SETTINGS = {
     schema: nonEmpty('expected a folder'),
     text: 'Folder of the blobs, laid out as registry:2 does. Without it, `registry` in the data folder.',
   },
+  ...S3_SETTINGS,
   'tls.certificate': {
     schema: nonEmpty('expected a file'),
     text: 'PEM file with the certificate and its chain. Read again when it changes.',

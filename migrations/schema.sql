@@ -144,6 +144,10 @@ create table upload_sessions (
   contested boolean default false not null,
   started_at timestamp with time zone default now() not null,
   expires_at timestamp with time zone not null,
+  attempts integer default 0 not null,
+  tail bytea storage external,
+  hash_state bytea,
+  leftovers boolean default false not null,
   constraint upload_sessions_pkey PRIMARY KEY (id),
   constraint upload_sessions_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE SET NULL,
   constraint upload_sessions_offset_bytes_check CHECK ((offset_bytes >= 0))

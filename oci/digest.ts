@@ -47,7 +47,12 @@ export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256
 
 /** Finishes `hash`; it cannot be updated afterwards. */
 export function toDigest(algorithm: DigestAlgorithm, hash: Hash): Digest {
-  return `${algorithm}:${hash.digest('hex')}` as Digest
+  return formatDigest(algorithm, hash.digest('hex'))
+}
+
+/** `hex`: the hash in lower case. */
+export function formatDigest(algorithm: DigestAlgorithm, hex: string): Digest {
+  return `${algorithm}:${hex}` as Digest
 }
 
 /** The two sides of the colon; the digest must be one of {@link parseDigest}. */

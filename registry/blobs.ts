@@ -10,10 +10,9 @@ import {
   type StoredBlob,
   unlinkBlob,
 } from '../storage/metadata/blobs.ts'
-import { type Transaction, transaction } from '../storage/metadata/database.ts'
-import { forgetting } from './metadata-cache.ts'
 import type { Registry } from './registry.ts'
 import { inRepository, requireRepository } from './repositories.ts'
+import { revoking } from './revocation.ts'
 
 export type { ByteRange, StoredBlob }
 
@@ -38,6 +37,18 @@ export function readBlob(
   range: ByteRange = { first: 0, last: blob.sizeBytes - 1 },
 ): AsyncIterable<Uint8Array> {
   return blobs.read(blob.location, range)
+}
+
+/**
+ * A URL by which a client fetches the whole blob or ranges of it past this server; undefined
+ * when it is to be served from here.
+ */
+export async function blobUrl(
+  { blobs }: Registry,
+  { location }: StoredBlob,
+  contentType: string,
+): Promise<string | undefined> {
+  return blobs.presign?.(location, contentType)
 }
 
 export interface Mount {
@@ -90,16 +101,13 @@ export async function deleteBlob(
 ): Promise<void> {
   await statBlob(registry, repository, digest)
   const id = await requireRepository(registry, repository)
-  const unlink = async (tx: Transaction): Promise<boolean> => {
+  const deleted = await revoking(registry, async (tx, revoke) => {
+    await revoke({ repository, digest })
     const unlinked = await unlinkBlob(tx, id, digest)
     // Asked after the delete, which waits for a manifest that is being pushed right now.
     const needed = await findManifestOfBlob(tx, id, digest)
     if (needed === undefined) return unlinked
     throw new RegistryError('UNSUPPORTED', `manifest ${needed} needs this blob; delete it first`)
-  }
-  const deleted = await forgetting(
-    () => registry.cache.forgetBlob(repository, digest),
-    () => transaction(registry.db, unlink),
-  )
+  })
   if (!deleted) throw new RegistryError('BLOB_UNKNOWN', digest)
 }

@@ -1,5 +1,5 @@
 import { RegistryError } from '../oci/errors.ts'
-import { StorageFull } from '../storage/blob/blob-store.ts'
+import { StorageFull, StorageUnavailable } from '../storage/blob/blob-store.ts'
 import { isUnavailable } from '../storage/metadata/database.ts'
 import { BodyCut } from './receive.ts'
 import { ClaimedElsewhere, ClaimLost, TakenOver } from './upload-locks.ts'
@@ -9,6 +9,9 @@ export function asRegistryError(error: unknown): RegistryError | undefined {
   if (error instanceof RegistryError) return error
   if (error instanceof StorageFull) {
     return new RegistryError('UNAVAILABLE', 'the storage is full', { cause: error, status: 507 })
+  }
+  if (error instanceof StorageUnavailable) {
+    return new RegistryError('UNAVAILABLE', 'the storage cannot be reached', { cause: error })
   }
   if (error instanceof TakenOver) {
     return new RegistryError('BLOB_UPLOAD_INVALID', error.message, { cause: error, status: 409 })

@@ -22,6 +22,7 @@ import { findTag, lockTags } from '../storage/metadata/tags.ts'
 import { forgetting } from './metadata-cache.ts'
 import type { Registry } from './registry.ts'
 import { inRepository, RepositoryGone, requireRepository } from './repositories.ts'
+import { type Revoke, revoking } from './revocation.ts'
 
 export type { StoredManifest }
 
@@ -186,7 +187,8 @@ export async function deleteManifest(
   actor: string | undefined,
 ): Promise<void> {
   const id = await requireRepository(registry, repository)
-  const remove = async (tx: Transaction): Promise<Tag[] | undefined> => {
+  const remove = async (tx: Transaction, revoke: Revoke): Promise<Tag[] | undefined> => {
+    await revoke({ repository, digest })
     await lockRepositoryAlone(tx, id)
     const deleted = await deleteManifestRow(tx, id, digest, actor)
     const parent = await findParent(tx, id, digest)
@@ -198,13 +200,12 @@ export async function deleteManifest(
   }
   let tags: Tag[] | undefined
   try {
-    tags = await transaction(registry.db, remove)
+    tags = await revoking(registry, remove)
   } catch (error) {
     registry.cache.forgetAll() // it may have been committed, and then which tags went is not known
     throw error
   }
   registry.cache.forgetTags(repository, tags ?? [])
-  registry.cache.forgetManifest(repository, digest)
   if (tags === undefined) throw new RegistryError('MANIFEST_UNKNOWN', `${repository}@${digest}`)
 }
 

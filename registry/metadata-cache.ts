@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName, Tag } from '../oci/reference.ts'
 import type { StoredBlob } from '../storage/metadata/blobs.ts'
+import type { Revocation } from '../storage/metadata/changes.ts'
 import type { StoredManifest } from '../storage/metadata/manifests.ts'
 import type { RepositoryId } from '../storage/metadata/repositories.ts'
 
@@ -20,24 +21,35 @@ export async function forgetting<T>(forget: () => void, change: () => Promise<T>
   }
 }
 
+/** Whether deletes by other processes are known here in time. */
+interface Hearing {
+  areHeard(): boolean
+}
+
 /**
- * Answers that were read from Postgres and are still true. It may be on only in a process that
- * is the only one to write to its database: every operation that changes the truth says so here
- * after its commit and before its answer.
+ * Answers that were read from Postgres and are still true: every operation that changes the truth
+ * says so here after its commit and before its answer.
+ *
+ * A process that is the only one to write to its database remembers all it reads. Others remember
+ * what nothing but a delete can change, and only while they hear of deletes elsewhere
+ * (`registry/revocation.ts`); so tags, which any push may move, are always read.
  *
  * A read that began before a change must not bring the old answer back: what was read is kept
  * only if nothing was changed since the read began.
  */
 export class MetadataCache {
-  readonly #enabled: boolean
+  readonly #isAlone: boolean
+  readonly #isCurrent: () => boolean
   #generation = 0
   readonly #manifests: LRUCache<string, StoredManifest>
   readonly #tags = new LRUCache<string, Digest>({ max: ENTRIES })
   readonly #blobs = new LRUCache<string, StoredBlob>({ max: ENTRIES })
   readonly #repositories = new LRUCache<RepositoryName, RepositoryId>({ max: ENTRIES })
 
-  constructor(enabled: boolean, manifestBytes: number = MANIFEST_BYTES) {
-    this.#enabled = enabled
+  /** `on`: true in the only process of a database; false remembers nothing. */
+  constructor(on: boolean | Hearing, manifestBytes: number = MANIFEST_BYTES) {
+    this.#isAlone = on === true
+    this.#isCurrent = typeof on === 'boolean' ? () => on : () => on.areHeard()
     this.#manifests = new LRUCache({
       maxSize: manifestBytes,
       // What a small entry costs besides its bytes.
@@ -50,7 +62,9 @@ export class MetadataCache {
     digest: Digest,
     read: () => Promise<StoredManifest | undefined>,
   ): Promise<StoredManifest | undefined> | StoredManifest {
-    return this.#through(this.#manifests, `${repository}@${digest}`, read)
+    if (!this.#isCurrent()) return read()
+    const keeps = (manifest: StoredManifest) => this.#isAlone || statesMediaType(manifest)
+    return this.#through(this.#manifests, { key: `${repository}@${digest}`, read, keeps })
   }
 
   tag(
@@ -58,7 +72,8 @@ export class MetadataCache {
     tag: Tag,
     read: () => Promise<Digest | undefined>,
   ): Promise<Digest | undefined> | Digest {
-    return this.#through(this.#tags, `${repository}:${tag}`, read)
+    if (!this.#isAlone) return read()
+    return this.#through(this.#tags, { key: `${repository}:${tag}`, read })
   }
 
   blob(
@@ -66,7 +81,8 @@ export class MetadataCache {
     digest: Digest,
     read: () => Promise<StoredBlob | undefined>,
   ): Promise<StoredBlob | undefined> | StoredBlob {
-    return this.#through(this.#blobs, `${repository}@${digest}`, read)
+    if (!this.#isCurrent()) return read()
+    return this.#through(this.#blobs, { key: `${repository}@${digest}`, read })
   }
 
   /** Unlike the others on in every process: a stale id is found out by its foreign key. */
@@ -97,7 +113,14 @@ export class MetadataCache {
     this.#blobs.delete(`${repository}@${digest}`)
   }
 
-  /** For a repository that is gone: rare enough to start over with everything. */
+  /** Forgets at least what is not true any more. */
+  revoke({ repository, digest }: Revocation): void {
+    if (repository === undefined || digest === undefined) return this.forgetAll()
+    this.forgetManifest(repository, digest)
+    return this.forgetBlob(repository, digest)
+  }
+
+  /** For what cannot be looked up here, and is rare enough to start over with everything. */
   forgetAll(): void {
     this.#generation++
     this.#manifests.clear()
@@ -108,21 +131,33 @@ export class MetadataCache {
 
   #through<Value extends {}>(
     cache: LRUCache<string, Value>,
-    key: string,
-    read: () => Promise<Value | undefined>,
+    reading: Reading<Value>,
   ): Promise<Value | undefined> | Value {
-    if (!this.#enabled) return read()
-    return cache.get(key) ?? this.#fill(cache, key, read)
+    return cache.get(reading.key) ?? this.#fill(cache, reading)
   }
 
   async #fill<Value extends {}>(
     cache: LRUCache<string, Value>,
-    key: string,
-    read: () => Promise<Value | undefined>,
+    { key, read, keeps = () => true }: Reading<Value>,
   ): Promise<Value | undefined> {
     const generation = this.#generation
     const value = await read()
-    if (value !== undefined && generation === this.#generation) cache.set(key, value)
+    if (value !== undefined && generation === this.#generation && keeps(value)) {
+      cache.set(key, value)
+    }
     return value
   }
+}
+
+interface Reading<Value> {
+  readonly key: string
+  readonly read: () => Promise<Value | undefined>
+  /** Whether it may be remembered. */
+  readonly keeps?: (value: Value) => boolean
+}
+
+/** The media type of a manifest that does not state it changes with the next push of its bytes. */
+function statesMediaType({ bytes, mediaType }: StoredManifest): boolean {
+  const manifest: { mediaType?: unknown } = JSON.parse(bytes.toString('utf8'))
+  return manifest.mediaType === mediaType
 }

@@ -1,50 +1,83 @@
 import type { Digest } from '../oci/digest.ts'
-import { type Upload, UploadLost } from '../storage/blob/blob-store.ts'
-import { lockDigest } from '../storage/metadata/blobs.ts'
+import { type Location, type Upload, UploadLost } from '../storage/blob/blob-store.ts'
+import { lockDigest, type StoredBlob } from '../storage/metadata/blobs.ts'
 import { transaction } from '../storage/metadata/database.ts'
 import { lockRepository } from '../storage/metadata/repositories.ts'
-import { commitUpload, type UploadSession } from '../storage/metadata/uploads.ts'
+import { commitUpload } from '../storage/metadata/uploads.ts'
 import type { Registry } from './registry.ts'
+import { ClaimLost, type UploadLock } from './upload-locks.ts'
 
 export interface Publication {
-  readonly session: UploadSession
+  /** Of the session that the upload belongs to. */
+  readonly lock: UploadLock
+  /** Sealed. */
   readonly upload: Upload
   /** Of all bytes of `upload`: verified. */
   readonly digest: Digest
-  /** Aborted when somebody else may be writing to the upload. */
-  readonly signal: AbortSignal
+}
+
+/** A blob of the digest is there already, and whether its bytes are. */
+interface Known {
+  readonly location: Location
+  readonly whole: boolean
 }
 
 /**
  * Makes a verified upload a blob of its repository. Bytes first, rows second: a crash in between
- * leaves bytes for the next push of the digest to replace, never a row that names bytes we do not
- * have. The digest's lock keeps a collector of the same digest out from the look to the commit.
+ * leaves bytes for the next push of the digest to replace, or for a sweep, never a row that names
+ * bytes we do not have. The digest's lock keeps a collector of the same digest out from the look
+ * to the commit.
  *
- * @throws UploadLost when the repository was deleted meanwhile, or the signal's reason
+ * @throws UploadLost when the repository was deleted meanwhile, ClaimLost, or the signal's reason
  */
-export async function publishUpload(
-  { db, blobs, faultPoint, log }: Registry,
-  { session, upload, digest, signal }: Publication,
-): Promise<void> {
-  const known = await transaction(db, async (tx) => {
+export async function publishUpload(registry: Registry, publication: Publication): Promise<void> {
+  const { blobs, log } = registry
+  const { lock, upload } = publication
+  let known: Known | undefined
+  for (;;) {
+    const live = await publishUnlessKnown(registry, publication, known)
+    if (live === undefined) break
+    // Asked without a transaction open, as a storage far away may take its time.
+    known = { location: live.location, whole: (await blobs.size(live.location)) === upload.offset }
+  }
+  try {
+    // Bytes that were there already make those of this upload superfluous.
+    if (known?.whole) await blobs.abortUpload(upload.state)
+    if (lock.session.leftovers || upload.leftovers) await blobs.sweepUpload(upload.state)
+  } catch (error) {
+    // The push has succeeded all the same.
+    log.warn({ err: error, session: lock.session.id }, 'upload not removed')
+  }
+}
+
+/** @returns a live blob of the digest about which nothing is known yet; then nothing was done */
+async function publishUnlessKnown(
+  { db, blobs, faultPoint }: Registry,
+  { lock, upload, digest }: Publication,
+  known: Known | undefined,
+): Promise<StoredBlob | undefined> {
+  const { session, signal, writer } = lock
+  return transaction(db, async (tx) => {
     const [there, live] = await Promise.all([
       lockRepository(tx, session.repositoryId),
       lockDigest(tx, digest),
     ])
     if (!there) throw new UploadLost()
+    if (live !== undefined && live.location !== known?.location) return live
     await faultPoint('blob locked')
     signal.throwIfAborted()
     // A blob whose bytes were lost or cut short is healed by whoever pushes it again.
-    const whole = live !== undefined && (await blobs.size(live.location)) === upload.offset
-    const location = whole ? live.location : await blobs.commitUpload(upload, digest)
+    const kept = live !== undefined && known?.whole === true
+    const location = kept ? live.location : await blobs.commitUpload(upload, digest)
     await faultPoint('blob placed')
-    await commitUpload(tx, { session, digest, sizeBytes: upload.offset, location })
-    return whole
-  })
-  if (!known) return
-  // The store had the bytes already. What this upload brought is not needed any more, and losing
-  // it is no failure of the push.
-  await blobs.abortUpload(upload.state).catch((error: unknown) => {
-    log.warn({ err: error, session: session.id }, 'upload not removed')
+    const committed = await commitUpload(tx, {
+      session,
+      writer,
+      digest,
+      sizeBytes: upload.offset,
+      location,
+    })
+    if (!committed) throw new ClaimLost()
+    return undefined
   })
 }

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { RegistryError } from '../oci/errors.ts'
 import type { UploadWriter } from '../storage/blob/blob-store.ts'
-import type { RunningHash } from './upload-hashes.ts'
+import type { RunningHash } from './running-hash.ts'
 
 export interface Receiving {
   readonly writer: UploadWriter

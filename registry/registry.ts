@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { BlobStore } from '../storage/blob/blob-store.ts'
+import type { Changes } from '../storage/metadata/changes.ts'
 import type { Pool } from '../storage/metadata/database.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import type { UploadHashes } from './upload-hashes.ts'
@@ -10,6 +11,8 @@ export interface Registry {
   readonly db: Pool
   readonly blobs: BlobStore
   readonly cache: MetadataCache
+  /** Undefined in a process that is the only one on its database. */
+  readonly changes?: Changes | undefined
   readonly uploadLocks: UploadLocks
   readonly uploadHashes: UploadHashes
   readonly limits: Limits

@@ -1,6 +1,6 @@
 import { RegistryError } from '../oci/errors.ts'
 import type { RepositoryName } from '../oci/reference.ts'
-import { isForeignKeyViolation, transaction } from '../storage/metadata/database.ts'
+import { isForeignKeyViolation } from '../storage/metadata/database.ts'
 import {
   deleteRepository as deleteRepositoryRow,
   ensureRepository,
@@ -8,9 +8,9 @@ import {
   listRepositories,
   type RepositoryId,
 } from '../storage/metadata/repositories.ts'
-import { forgetting } from './metadata-cache.ts'
 import { type Page, type PageRequest, pageOf } from './page.ts'
 import type { Registry } from './registry.ts'
+import { revoking } from './revocation.ts'
 
 /** One page of repository names in byte order. */
 export async function getRepositories(
@@ -26,13 +26,13 @@ export async function getRepositories(
  * @throws RegistryError NAME_UNKNOWN
  */
 export async function deleteRepository(
-  { db, cache }: Registry,
+  registry: Registry,
   repository: RepositoryName,
 ): Promise<void> {
-  const deleted = await forgetting(
-    () => cache.forgetAll(),
-    () => transaction(db, (tx) => deleteRepositoryRow(tx, repository)),
-  )
+  const deleted = await revoking(registry, async (tx, revoke) => {
+    await revoke({ repository })
+    return deleteRepositoryRow(tx, repository)
+  })
   if (!deleted) throw new RegistryError('NAME_UNKNOWN', repository)
 }
 

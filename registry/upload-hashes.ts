@@ -1,56 +1,53 @@
-import { createHash, type Hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { type Digest, type DigestAlgorithm, toDigest } from '../oci/digest.ts'
+import type { DigestAlgorithm } from '../oci/digest.ts'
+import type { UploadSession } from '../storage/metadata/uploads.ts'
+import { NativeHash, PortableHash, type RunningHash } from './running-hash.ts'
 
 const MAX_SESSIONS = 10_000
 
-/** A hash of the first `offset` bytes of an upload. */
-export class RunningHash {
+export interface HashOptions {
   readonly algorithm: DigestAlgorithm
-  readonly #hash: Hash
-  #offset: number
-
-  constructor(algorithm: DigestAlgorithm, hash: Hash = createHash(algorithm), offset = 0) {
-    this.algorithm = algorithm
-    this.#hash = hash
-    this.#offset = offset
-  }
-
-  get offset(): number {
-    return this.#offset
-  }
-
-  update(chunk: Uint8Array): void {
-    this.#hash.update(chunk)
-    this.#offset += chunk.length
-  }
-
-  /** The digest so far; more bytes may follow. */
-  digest(): Digest {
-    return toDigest(this.algorithm, this.#hash.copy())
-  }
-
-  copy(): RunningHash {
-    return new RunningHash(this.algorithm, this.#hash.copy(), this.#offset)
-  }
+  /** More chunks will follow, and may arrive at other processes. */
+  readonly expectsMore: boolean
 }
 
+type HashedSession = Pick<UploadSession, 'id' | 'offset' | 'algorithm' | 'hashState'>
+
 /**
- * Hashes of uploads between two requests. Node cannot write a hash down, so they live in this
- * process only; an upload that goes on without one is read once when it is finished.
+ * Hashes of uploads between two requests: in this process, and with the session where several
+ * share the database. An upload that goes on without one is read once when it is finished.
  */
 export class UploadHashes {
-  readonly #hashes = new LRUCache<string, RunningHash>({ max: MAX_SESSIONS })
+  readonly #shared: boolean
+  readonly #hashes = new LRUCache<string, NativeHash>({ max: MAX_SESSIONS })
 
-  /** A hash that stands at `offset`, to be updated by the caller; undefined when none is known. */
-  at(id: string, offset: number, algorithm: DigestAlgorithm): RunningHash | undefined {
-    if (offset === 0) return new RunningHash(algorithm)
+  /** `shared`: other processes may get the next chunk. */
+  constructor({ shared = false } = {}) {
+    this.#shared = shared
+  }
+
+  /** A hash that stands at the session's offset; undefined when none is known. */
+  async at(
+    { id, offset, algorithm: recorded, hashState }: HashedSession,
+    { algorithm, expectsMore }: HashOptions,
+  ): Promise<RunningHash | undefined> {
+    const portable = this.#shared && expectsMore
+    if (offset === 0) {
+      return portable
+        ? PortableHash.open(algorithm, { state: undefined, offset })
+        : new NativeHash(algorithm)
+    }
+    if (hashState !== undefined && algorithm === recorded) {
+      return PortableHash.open(algorithm, { state: hashState, offset })
+    }
     const hash = this.#hashes.get(id)
     return hash?.offset === offset && hash.algorithm === algorithm ? hash.copy() : undefined
   }
 
+  /** Remembers it until the next request, unless it is kept with the session. */
   keep(id: string, hash: RunningHash): void {
-    this.#hashes.set(id, hash)
+    if (hash instanceof NativeHash) this.#hashes.set(id, hash)
+    else this.#hashes.delete(id)
   }
 
   forget(id: string): void {

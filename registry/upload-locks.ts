@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { EventEmitter, once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { RegistryError } from '../oci/errors.ts'
+import { UploadLost } from '../storage/blob/blob-store.ts'
+import type { Changes } from '../storage/metadata/changes.ts'
 import type { Pool } from '../storage/metadata/database.ts'
 import {
   claimUpload,
+  endDeadClaim,
   findUpload,
   releaseUpload,
   renewUploadClaims,
@@ -26,6 +30,8 @@ export interface UploadLock {
   readonly signal: AbortSignal
   /** Names this process where the lock's end is recorded together with other facts. */
   readonly writer: string
+  /** Set while bytes are in the storage that the session does not name. */
+  leftovers: boolean
   /** Frees the session for the next request. `saved`: the database row says so already. */
   release(saved: boolean): Promise<void>
 }
@@ -38,25 +44,49 @@ interface Held {
   claimed: boolean
 }
 
+/** How other processes are asked to let go of a session. */
+type OtherProcesses = Pick<Changes, 'areHeard' | 'on' | 'publish'>
+
+export interface UploadLocksOptions {
+  /** No other process writes to this database, so claims need no renewal. */
+  readonly alone?: boolean
+  /** Names this process in the claims it makes: a UUID. */
+  readonly writer?: string
+  readonly others?: OtherProcesses | undefined
+}
+
 /**
  * One writer per upload session, and the newer request takes over: the older one usually hangs
  * on a connection that its client has given up.
  *
  * Within a process that is at once. Between processes a session is claimed in its row for a few
- * seconds, and renewed while bytes arrive; the claim of a process that died runs out. A process
- * that cannot renew stops its own writers before another may claim.
+ * seconds, and renewed while bytes arrive. Who wants a session asks the process that has it to let
+ * go; the claim of one that died ends when that is seen, or else runs out. A process that cannot
+ * renew stops its own writers before another may claim.
  */
 export class UploadLocks {
   readonly #db: Pool
   readonly #alone: boolean
-  readonly #writer = randomUUID()
+  readonly #writer: string
+  readonly #others: OtherProcesses | undefined
   readonly #held = new Map<string, Held>()
   #renewal: NodeJS.Timeout | undefined
 
-  /** `alone`: no other process writes to this database, so claims need no renewal. */
-  constructor(db: Pool, { alone = false } = {}) {
+  constructor(db: Pool, { alone = false, writer = randomUUID(), others }: UploadLocksOptions = {}) {
     this.#db = db
     this.#alone = alone
+    this.#writer = writer
+    this.#others = others
+    // Ours waits behind one that its client has given up; it is no matter where that one runs.
+    others?.on('upload wanted', ({ id }) => {
+      const held = this.#held.get(id)
+      if (held?.claimed) held.controller.abort(new TakenOver())
+    })
+  }
+
+  /** Names this process in the claims it makes. */
+  get writer(): string {
+    return this.#writer
   }
 
   /** How many requests are adding bytes right now. */
@@ -76,15 +106,19 @@ export class UploadLocks {
     try {
       const session = await this.#claim(key, held)
       if (session !== undefined) {
-        return {
+        const { signal } = held.controller
+        const lock: UploadLock = {
           session,
-          signal: held.controller.signal,
+          signal,
           writer: this.#writer,
+          leftovers: false,
           release: async (saved) => {
-            if (!saved) await releaseUpload(this.#db, key.id, this.#writer).catch(() => {})
+            // A claim that is not given back runs out, and whoever is next assumes leftovers.
+            if (!saved) await releaseUpload(this.#db, key.id, lock).catch(() => {})
             release()
           },
         }
+        return lock
       }
     } catch (error) {
       release()
@@ -128,6 +162,10 @@ export class UploadLocks {
       }
       // Unknown, or claimed elsewhere: only then is it worth waiting.
       if ((await findUpload(this.#db, key)) === undefined) return undefined
+      if (this.#others?.areHeard()) {
+        await endDeadClaim(this.#db, key.id)
+        await this.#others.publish({ kind: 'upload wanted', id: key.id })
+      }
       if (performance.now() > deadline) throw new ClaimedElsewhere()
       await sleep(POLL_MS)
     }
@@ -159,6 +197,34 @@ export class UploadLocks {
 
   #claimTerms() {
     return { writer: this.#writer, seconds: this.#alone ? ALONE_CLAIM_SECONDS : CLAIM_SECONDS }
+  }
+}
+
+/**
+ * Runs `work` as the only one to add bytes to the session. It must have recorded that nobody
+ * writes any more when it ends without an error.
+ *
+ * @throws RegistryError BLOB_UPLOAD_UNKNOWN, also when the bytes received before are gone
+ */
+export async function withUploadLock<T>(
+  locks: UploadLocks,
+  key: UploadKey,
+  work: (lock: UploadLock) => Promise<T>,
+): Promise<T> {
+  const lock = await locks.acquire(key)
+  if (lock === undefined) throw new RegistryError('BLOB_UPLOAD_UNKNOWN', key.id)
+  let recorded = false
+  try {
+    const result = await work(lock)
+    recorded = true
+    return result
+  } catch (error) {
+    if (error instanceof UploadLost) {
+      throw new RegistryError('BLOB_UPLOAD_UNKNOWN', key.id, { cause: error })
+    }
+    throw error
+  } finally {
+    await lock.release(recorded)
   }
 }
 

@@ -1,5 +1,5 @@
+import { dropExpiredUploads } from '../registry/expired-uploads.ts'
 import type { Registry } from '../registry/registry.ts'
-import { dropExpiredUploads } from '../registry/uploads.ts'
 
 const EVERY_MS = 60_000
 

@@ -1,18 +1,20 @@
+import { randomUUID } from 'node:crypto'
 import type { RequestListener } from 'node:http'
 import type { Logger } from 'pino'
 import { unrestricted } from '../auth/access.ts'
-import { type Config, storageRoot } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import { Metrics } from '../observability/metrics.ts'
 import { MetadataCache } from '../registry/metadata-cache.ts'
 import type { FaultPoint, Registry } from '../registry/registry.ts'
 import { UploadHashes } from '../registry/upload-hashes.ts'
 import { UploadLocks } from '../registry/upload-locks.ts'
-import { FilesystemBlobStore } from '../storage/blob/filesystem.ts'
 import { InstrumentedBlobStore } from '../storage/blob/instrumented.ts'
-import { openPool, type PoolSettings, ping } from '../storage/metadata/database.ts'
+import { Changes } from '../storage/metadata/changes.ts'
+import { openPool, type Pool, type PoolSettings, ping } from '../storage/metadata/database.ts'
 import { releaseAllUploads } from '../storage/metadata/uploads.ts'
 import { createApp } from './app.ts'
 import { startBackgroundWork } from './background.ts'
+import { openBlobStore } from './blob-store.ts'
 import { TrustedProxies } from './http/forwarded.ts'
 
 export interface ComposeOptions {
@@ -36,7 +38,7 @@ export interface Composition {
 /** Statements of a request are short: one that is not waits for something that went wrong. */
 const STATEMENT_MS = 8000
 
-/** Builds everything from the configuration: the only place where drivers are constructed. */
+/** Builds everything from the configuration. */
 export async function compose(options: ComposeOptions): Promise<Composition> {
   const { config, connection, ownsDatabase, log } = options
   const db = openPool({
@@ -45,21 +47,18 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     statementMs: STATEMENT_MS,
     onError: (error) => log.warn({ err: error }, 'database connection lost'),
   })
-  const uploadLocks = new UploadLocks(db, { alone: ownsDatabase })
+  const shared = besidesOthers(options, db)
   const metrics = new Metrics({
-    uploadsInProgress: () => uploadLocks.size,
+    uploadsInProgress: () => shared.uploadLocks.size,
     pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
   })
-  const files = new FilesystemBlobStore(storageRoot(config))
-  await files.open()
+  const storage = await openBlobStore(config)
   if (ownsDatabase) await releaseAllUploads(db)
 
   const registry: Registry = {
     db,
-    blobs: new InstrumentedBlobStore(files, (...call) => metrics.storageCalled(...call)),
-    cache: new MetadataCache(ownsDatabase),
-    uploadLocks,
-    uploadHashes: new UploadHashes(),
+    blobs: new InstrumentedBlobStore(storage.store, (...call) => metrics.storageCalled(...call)),
+    ...shared,
     limits: {
       uploadBytes: config['limits.uploadBytes'] || Number.POSITIVE_INFINITY,
       uploadExpirySeconds: config['limits.uploadExpirySeconds'],
@@ -76,6 +75,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     log,
     logsRequests: config['log.access'],
   })
+  registry.changes?.start()
   const background = startBackgroundWork(registry)
   const callback = app.callback()
   return {
@@ -83,7 +83,24 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     registry,
     close: async () => {
       await background.stop()
+      await registry.changes?.close()
       await db.end()
+      storage.close()
     },
   }
+}
+
+/** What differs in a process that shares the database with others. */
+function besidesOthers({ connection, ownsDatabase, log }: ComposeOptions, db: Pool) {
+  if (ownsDatabase) {
+    const uploadLocks = new UploadLocks(db, { alone: true })
+    return { cache: new MetadataCache(true), uploadLocks, uploadHashes: new UploadHashes() }
+  }
+  const id = randomUUID()
+  const changes = new Changes({ id, db, connection, log })
+  // Answers are remembered only while it is heard what the others delete.
+  const cache = new MetadataCache(changes)
+  changes.on('revoked', (revoked) => cache.revoke(revoked))
+  const uploadLocks = new UploadLocks(db, { writer: id, others: changes })
+  return { cache, changes, uploadLocks, uploadHashes: new UploadHashes({ shared: true }) }
 }

@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   registry: ['oci', 'storage/blob', 'storage/metadata', 'observability'],
   server: ['oci', 'registry', 'auth', 'config', 'observability'],
   'server/listen.ts': ['oci', 'registry', 'auth', 'config', 'observability', 'server'],
+  'server/blob-store.ts': ['config', 'storage/blob'],
   'server/compose.ts': [
     'auth',
     'config',
@@ -27,6 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'postgres',
     'registry',
     'server',
+    'server/blob-store.ts',
     'server/listen.ts',
     'storage/blob',
     'storage/metadata',
@@ -36,8 +38,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'observability',
     'migrations',
     'postgres',
+    'server/blob-store.ts',
     'server/compose.ts',
     'server/listen.ts',
+    'storage/blob',
     'storage/metadata',
   ],
 }
@@ -48,6 +52,8 @@ const ONLY_IN: Readonly<Record<string, readonly string[]>> = {
   '@koa/router': ['server'],
   pg: ['storage/metadata', 'migrations', 'migrations/dump.ts'],
   jose: ['auth'],
+  '@aws-sdk/client-s3': ['storage/blob'],
+  '@aws-sdk/s3-request-presigner': ['storage/blob'],
 }
 
 const SOURCES = [...new Set(Object.keys(MAY_IMPORT).map((key) => key.split('/')[0]!))].flatMap(

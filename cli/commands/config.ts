@@ -1,15 +1,56 @@
+import type { Config } from '../../config/config.ts'
 import { SETTINGS, type Setting, variableOf } from '../../config/settings.ts'
+import { openBlobStore } from '../../server/blob-store.ts'
+import { rehearse } from '../../storage/blob/rehearsal.ts'
+import { openPool, ping } from '../../storage/metadata/database.ts'
 import { configurationOf } from '../configuration.ts'
 import type { CommandOptions } from '../usage.ts'
 
-/** Prints the settings in force, secrets hidden. */
+/** Prints the settings in force, secrets hidden; with `--probe` tries what they name as well. */
 export async function checkConfig(options: CommandOptions): Promise<number> {
-  const config: Readonly<Record<string, unknown>> = configurationOf(options)
+  const config = configurationOf(options)
+  const values: Readonly<Record<string, unknown>> = config
   for (const [key, setting] of Object.entries<Setting>(SETTINGS)) {
-    process.stdout.write(`${variableOf(key)}=${show(config[key], setting)}\n`)
+    process.stdout.write(`${variableOf(key)}=${show(values[key], setting)}\n`)
+  }
+  if (options.switches.has('probe')) {
+    await probeStorage(config)
+    await probeDatabase(config)
   }
   process.stderr.write('the configuration is usable\n')
   return 0
+}
+
+/** A clock that is further off is worth a word; storages refuse requests beyond some minutes. */
+const SKEW_SECONDS = 60
+
+async function probeStorage(config: Config): Promise<void> {
+  const { store, place, clockAheadSeconds, close } = await openBlobStore(config)
+  try {
+    await rehearse(store, (done) => process.stderr.write(`storage: ${done}\n`))
+  } catch (error) {
+    throw new Error(`storage: ${place} cannot be used`, { cause: error })
+  } finally {
+    close()
+  }
+  const ahead = clockAheadSeconds()
+  if (Math.abs(ahead) > SKEW_SECONDS) {
+    process.stderr.write(`storage: its clock is ${ahead} s ahead of the one here\n`)
+  }
+}
+
+async function probeDatabase(config: Config): Promise<void> {
+  const url = config['database.url']
+  if (url === undefined) return
+  const pool = openPool({ connection: { connectionString: url }, size: 1, onError: () => {} })
+  try {
+    await ping(pool)
+    process.stderr.write('database: answers\n')
+  } catch (error) {
+    throw new Error('database: does not answer', { cause: error })
+  } finally {
+    await pool.end()
+  }
 }
 
 function show(value: unknown, { secret }: Setting): string {

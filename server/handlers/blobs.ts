@@ -1,10 +1,12 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts'
-import { deleteBlob, readBlob, statBlob } from '../../registry/blobs.ts'
+import { blobUrl, deleteBlob, readBlob, statBlob } from '../../registry/blobs.ts'
 import type { Registry } from '../../registry/registry.ts'
 import { answerEmpty, answerStream } from '../http/answer.ts'
 import { parseByteRange, type RequestedRange } from '../http/byte-range.ts'
 import { entityTag, isNotModified, namesDigest } from '../http/conditional.ts'
 import type { RequestContext, Target } from '../state.ts'
+
+const CONTENT_TYPE = 'application/octet-stream'
 
 /** end-2. Ranges are answered to GET only: the length of a HEAD is that of the blob. */
 export async function pullBlob(
@@ -21,11 +23,18 @@ export async function pullBlob(
   const { sizeBytes } = blob
   if (ctx.method === 'HEAD') {
     ctx.res.setHeader('Content-Length', sizeBytes)
-    ctx.res.setHeader('Content-Type', 'application/octet-stream')
+    ctx.res.setHeader('Content-Type', CONTENT_TYPE)
     ctx.respond = false
     ctx.res.statusCode = 200
     ctx.res.end()
     return undefined
+  }
+  const url = await blobUrl(registry, blob, CONTENT_TYPE)
+  if (url !== undefined) {
+    // The URL is good for some minutes only, whatever holds for the blob.
+    ctx.res.removeHeader('Cache-Control')
+    ctx.res.setHeader('Location', url)
+    return answerEmpty(ctx, 307)
   }
   const range = rangeOf(ctx, digest, sizeBytes)
   if (range === 'unsatisfiable') {
@@ -33,7 +42,7 @@ export async function pullBlob(
     ctx.res.removeHeader('Cache-Control')
     return answerEmpty(ctx, 416)
   }
-  ctx.res.setHeader('Content-Type', 'application/octet-stream')
+  ctx.res.setHeader('Content-Type', CONTENT_TYPE)
   if (range === 'whole') {
     ctx.res.setHeader('Content-Length', sizeBytes)
     return answerStream(ctx, 200, readBlob(registry, blob))

@@ -2,12 +2,12 @@ import { digestOf, parseDigest, parseDigestAlgorithm } from '../../oci/digest.ts
 import { RegistryError } from '../../oci/errors.ts'
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts'
 import { type Mount, mountBlob } from '../../registry/blobs.ts'
+import { finishUpload } from '../../registry/finish-upload.ts'
 import type { Registry } from '../../registry/registry.ts'
 import {
   appendToUpload,
   type Chunk,
   cancelUpload as cancelUploadSession,
-  finishUpload,
   getUploadOffset,
   OffsetMismatch,
   startUpload,
@@ -147,7 +147,13 @@ function uploadKey({ repository, reference }: Target, ctx: RequestContext): Uplo
 
 function parseChunk({ req }: RequestContext): Chunk {
   const range = parseChunkRange(req)
-  return { body: req, first: range?.first, length: range?.length }
+  const contentLength = req.headers['content-length']
+  return {
+    body: req,
+    first: range?.first,
+    length: range?.length,
+    contentLength: contentLength === undefined ? undefined : Number(contentLength),
+  }
 }
 
 /** A client that is told 416 goes on from the offset in the headers. */

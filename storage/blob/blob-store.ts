@@ -13,6 +13,20 @@ export interface Upload {
   /** Bytes received so far: the offset in bytes at which the next append starts. */
   readonly offset: number
   readonly state: UploadState
+  /** The last bytes received, where the store cannot place them yet. Kept with the session. */
+  readonly tail?: Uint8Array | undefined
+  /** Something may be left in the store that only {@link BlobStore.sweepUpload} finds. */
+  readonly leftovers?: boolean
+}
+
+/** What is known of an append before its first byte. */
+export interface Append {
+  /** Never used twice for one upload, in whatever process: what it leaves cannot meet another's. */
+  readonly attempt: number
+  /** The client sends the blob in pieces: bytes need not be final at the end of this one. */
+  readonly expectsMore: boolean
+  /** Bytes to come, when the client says so. It may be wrong. */
+  readonly length?: number | undefined
 }
 
 /** Where a blob lies. Only the driver that gave it out understands it. */
@@ -28,8 +42,12 @@ export interface UploadWriter {
   write(chunk: Uint8Array): Promise<void> | undefined
   /** Makes every byte written durable. @returns the upload, longer by them */
   finish(): Promise<Upload>
-  /** Forgets the bytes written: the upload is what it was before. Never throws, safe to repeat. */
-  discard(): Promise<void>
+  /**
+   * Forgets the bytes written: the upload is what it was before. Never throws, safe to repeat.
+   *
+   * @returns false when something may be left that only {@link BlobStore.sweepUpload} finds
+   */
+  discard(): Promise<boolean>
   /** Only lets go: the upload may be somebody else's now. Never throws, safe to repeat. */
   abandon(): Promise<void>
 }
@@ -48,24 +66,44 @@ export interface BlobStore {
   /**
    * Bytes beyond `upload.offset`, left by an append that failed, are dropped.
    *
-   * @throws UploadLost when bytes before `upload.offset` are no longer there
+   * @throws UploadLost when bytes before `upload.offset` are no longer there; a store may learn
+   *   of it as late as {@link sealUpload}
    */
-  appendUpload(upload: Upload): Promise<UploadWriter>
-
-  /** The bytes received, as in {@link read}. @throws UploadLost when they are no longer there */
-  readUpload(upload: Upload): AsyncIterable<Uint8Array>
+  appendUpload(upload: Upload, append: Append): Promise<UploadWriter>
 
   /**
-   * Publishes the bytes, in one step and in constant time, and makes that durable. The caller
-   * has verified the digest and holds its lock. Publishing the same digest again is harmless,
-   * and so is repeating a commit that was cut off.
+   * Makes the bytes final, so that they can be read and committed. Does nothing when an append
+   * that expected no more was the last. More may be appended to a sealed upload. A seal that was
+   * cut off may be repeated, also by another process that does not know of it.
    *
    * @throws UploadLost when the bytes are no longer there
    */
+  sealUpload(upload: Upload, attempt: number): Promise<Upload>
+
+  /**
+   * The bytes of a sealed upload, as in {@link read}.
+   *
+   * @throws UploadLost when they are no longer there
+   */
+  readUpload(upload: Upload): AsyncIterable<Uint8Array>
+
+  /**
+   * Publishes the bytes of a sealed upload, in one step and in constant time, and makes that
+   * durable. The caller has verified the digest and holds its lock. Publishing the same digest
+   * again is harmless, and so is repeating a commit that was cut off.
+   *
+   * @throws UploadLost when the bytes are known to be gone
+   */
   commitUpload(upload: Upload, digest: Digest): Promise<Location>
 
-  /** Drops the bytes received. Safe to repeat, also after a commit. */
+  /** Drops the bytes received. Safe to repeat, but never after a commit. */
   abortUpload(state: UploadState): Promise<void>
+
+  /**
+   * Removes what appends of this upload left behind whose process died, or that failed to clean
+   * up after themselves: everything that `state` does not name. Nobody appends meanwhile.
+   */
+  sweepUpload(state: UploadState): Promise<void>
 
   /**
    * The bytes, or those of `range`. Chunks are large and belong to the store: one is valid
@@ -78,8 +116,14 @@ export interface BlobStore {
   /** The size in bytes, or undefined when there is nothing at `location`. */
   size(location: Location): Promise<number | undefined>
 
-  /** True if a blob was removed, false if there was none. */
-  delete(location: Location): Promise<boolean>
+  /** Safe to repeat. */
+  delete(location: Location): Promise<void>
+
+  /**
+   * Where a client may fetch the bytes by itself, for some minutes; undefined when it cannot.
+   * Nothing is asked of the store: the blob may be missing.
+   */
+  presign?(location: Location, contentType: string): Promise<string | undefined>
 
   /** Writes, reads and removes a few bytes. @throws what a push would meet */
   probe(): Promise<void>
@@ -106,4 +150,9 @@ export class UploadLost extends Error {
 /** The store has no room left. What was stored before is unharmed. */
 export class StorageFull extends Error {
   override readonly name = 'StorageFull'
+}
+
+/** The store cannot be reached, or refuses everybody: the same call may succeed later. */
+export class StorageUnavailable extends Error {
+  override readonly name = 'StorageUnavailable'
 }

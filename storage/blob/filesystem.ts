@@ -59,6 +59,10 @@ export class FilesystemBlobStore implements BlobStore {
     }
   }
 
+  async sealUpload(upload: Upload): Promise<Upload> {
+    return upload // what was appended is a whole file already
+  }
+
   async *readUpload(upload: Upload): AsyncIterable<Uint8Array> {
     if (upload.offset === 0) return
     const file = this.#uploadPath(upload.state)
@@ -84,6 +88,10 @@ export class FilesystemBlobStore implements BlobStore {
     await rm(this.#uploadPath(state), { force: true })
   }
 
+  async sweepUpload(): Promise<void> {
+    // All appends write to the one file that the state names.
+  }
+
   read(location: Location, range?: ByteRange): AsyncIterable<Uint8Array> {
     return readFile(this.#blobPath(location), location, range)
   }
@@ -92,12 +100,10 @@ export class FilesystemBlobStore implements BlobStore {
     return (await unlessMissing(stat(this.#blobPath(location))))?.size
   }
 
-  async delete(location: Location): Promise<boolean> {
+  async delete(location: Location): Promise<void> {
     const file = this.#blobPath(location)
-    const removed = await unlessMissing(unlink(file).then(() => true))
-    if (removed !== true) return false
+    await unlessMissing(unlink(file))
     await rmdir(path.dirname(file)).catch(() => {}) // in use again already
-    return true
   }
 
   async probe(): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Digest } from '../../oci/digest.ts'
-import type { BlobStore, ByteRange, Location, Upload, UploadState } from './blob-store.ts'
+import type { Append, BlobStore, ByteRange, Location, Upload, UploadState } from './blob-store.ts'
 
 export type Observe = (operation: string, result: 'ok' | 'failed', seconds: number) => void
 
@@ -11,14 +11,22 @@ export class InstrumentedBlobStore implements BlobStore {
   constructor(store: BlobStore, observe: Observe) {
     this.#store = store
     this.#observe = observe
+    const presign = store.presign?.bind(store)
+    if (presign !== undefined) this.presign = presign
   }
+
+  readonly presign?: NonNullable<BlobStore['presign']>
 
   startUpload(id: string): UploadState {
     return this.#store.startUpload(id)
   }
 
-  appendUpload(upload: Upload) {
-    return this.#timed('append', this.#store.appendUpload(upload))
+  appendUpload(upload: Upload, append: Append) {
+    return this.#timed('append', this.#store.appendUpload(upload, append))
+  }
+
+  sealUpload(upload: Upload, attempt: number): Promise<Upload> {
+    return this.#timed('seal', this.#store.sealUpload(upload, attempt))
   }
 
   readUpload(upload: Upload): AsyncIterable<Uint8Array> {
@@ -33,6 +41,10 @@ export class InstrumentedBlobStore implements BlobStore {
     return this.#timed('abort', this.#store.abortUpload(state))
   }
 
+  sweepUpload(state: UploadState): Promise<void> {
+    return this.#timed('sweep', this.#store.sweepUpload(state))
+  }
+
   read(location: Location, range?: ByteRange): AsyncIterable<Uint8Array> {
     return this.#timedRead(this.#store.read(location, range))
   }
@@ -41,7 +53,7 @@ export class InstrumentedBlobStore implements BlobStore {
     return this.#timed('size', this.#store.size(location))
   }
 
-  delete(location: Location): Promise<boolean> {
+  delete(location: Location): Promise<void> {
     return this.#timed('delete', this.#store.delete(location))
   }
 

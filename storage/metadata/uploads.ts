@@ -1,5 +1,6 @@
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
+import { PREFIX } from './changes/names.ts'
 import type { Queryable, Transaction } from './database.ts'
 import type { RepositoryId } from './repositories.ts'
 
@@ -14,18 +15,29 @@ export interface UploadSession {
   /** Bytes received so far. */
   readonly offset: number
   readonly state: UploadState
+  /** The last of the bytes, where the storage could not place them yet. */
+  readonly tail: Buffer | undefined
   /** Of the bytes so far, in `algorithm`; undefined when they have to be read to know it. */
   readonly digest: Digest | undefined
+  /** From which any process can go on hashing; undefined when there is none. */
+  readonly hashState: Buffer | undefined
   /** A process that was thought dead may have written to the same bytes: only reading them tells. */
   readonly contested: boolean
+  /** Something may be left in the storage that `state` does not name. */
+  readonly leftovers: boolean
+  /** Which claim on the session this is, counted from 1. */
+  readonly attempt: number
 }
 
-interface UploadRow extends Omit<UploadSession, 'digest'> {
+type UploadRow = Omit<UploadSession, 'digest' | 'tail' | 'hashState'> & {
   readonly digest: Digest | null
+  readonly tail: Buffer | null
+  readonly hashState: Buffer | null
 }
 
 const SESSION_COLUMNS = `s.id, s.repository_id as "repositoryId", s.algorithm,
-  s.offset_bytes::float8 as "offset", s.driver_state as state, s.digest, s.contested`
+  s.offset_bytes::float8 as "offset", s.driver_state as state, s.tail, s.digest,
+  s.hash_state as "hashState", s.contested, s.leftovers, s.attempts as attempt`
 
 // Who begins or claims a session need not wait for the disk: when the database loses its last
 // moments, the client meets an unknown session and starts again. Bytes that were acknowledged, and
@@ -69,20 +81,23 @@ export interface UploadKey {
   readonly owner: string | undefined
 }
 
-/** The session, if it belongs to this repository and owner: an id is no permission elsewhere. */
+/**
+ * How far the session is, if it belongs to this repository and owner: an id is no permission
+ * elsewhere.
+ */
 export async function findUpload(
   db: Queryable,
   { repository, id, owner }: UploadKey,
-): Promise<UploadSession | undefined> {
-  const { rows } = await db.query<UploadRow>({
+): Promise<Pick<UploadSession, 'offset'> | undefined> {
+  const { rows } = await db.query<Pick<UploadSession, 'offset'>>({
     name: 'find_upload',
-    text: `select ${SESSION_COLUMNS}
+    text: `select s.offset_bytes::float8 as "offset"
            from upload_sessions s
            join repositories r on r.id = s.repository_id and r.name = $2
            where s.id = $1 and s.owner is not distinct from $3 and s.expires_at > now()`,
     values: [id, repository, owner],
   })
-  return toSession(rows[0])
+  return rows[0]
 }
 
 export interface UploadClaim {
@@ -91,7 +106,10 @@ export interface UploadClaim {
   readonly seconds: number
 }
 
-/** As {@link findUpload}, and claims the session; undefined also while another process has it. */
+/**
+ * The session, if {@link findUpload} finds it, and claims it; undefined also while another process
+ * has it.
+ */
 export async function claimUpload(
   db: Queryable,
   { repository, id, owner }: UploadKey,
@@ -101,7 +119,9 @@ export async function claimUpload(
     name: 'claim_upload',
     text: `update upload_sessions s
            set writer = $4, writer_until = now() + make_interval(secs => $5),
-               contested = s.contested or (s.writer is not null and s.writer <> $4)
+               attempts = s.attempts + 1,
+               contested = s.contested or (s.writer is not null and s.writer <> $4),
+               leftovers = s.leftovers or s.writer is not null
            from repositories r
            where s.id = $1 and r.id = s.repository_id and r.name = $2
              and s.owner is not distinct from $3 and s.expires_at > now()
@@ -110,6 +130,21 @@ export async function claimUpload(
     values: [id, repository, owner, writer, seconds],
   })
   return toSession(rows[0])
+}
+
+/**
+ * Ends the claim on a session if the process that has it is gone, which its listener's connection
+ * tells. One that only lost that connection finds its claim lost when it saves.
+ */
+export async function endDeadClaim(db: Queryable, id: string): Promise<void> {
+  await db.query({
+    text: `update upload_sessions s set writer_until = '-infinity'
+           where s.id = $1 and s.writer is not null and not exists (
+             select from pg_stat_activity a
+             where a.datname = current_database()
+               and a.application_name = $2 || replace(s.writer::text, '-', ''))`,
+    values: [id, PREFIX],
+  })
 }
 
 /** Keeps the claims of one process from running out. @returns the sessions it still has */
@@ -127,18 +162,25 @@ export async function renewUploadClaims(
   return rows.map((row) => row.id)
 }
 
-/** Gives the claim back, the session otherwise as it was. */
-export async function releaseUpload(db: Queryable, id: string, writer: string): Promise<void> {
+/** Gives the claim back, the bytes being what they were. */
+export async function releaseUpload(
+  db: Queryable,
+  id: string,
+  { writer, leftovers }: { writer: string; leftovers: boolean },
+): Promise<void> {
   await db.query({
     name: 'release_upload',
-    text: `update upload_sessions set writer = null
+    text: `update upload_sessions set writer = null, leftovers = leftovers or $3
            where id = $1 and writer = $2
            returning ${WITHOUT_WAIT}`,
-    values: [id, writer],
+    values: [id, writer, leftovers],
   })
 }
 
-export interface UploadProgress extends Pick<UploadSession, 'offset' | 'state' | 'digest'> {
+export interface UploadProgress
+  extends Pick<UploadSession, 'offset' | 'state' | 'digest' | 'hashState'> {
+  readonly tail?: Uint8Array | undefined
+  readonly leftovers?: boolean
   readonly writer: string
   readonly ttlSeconds: number
 }
@@ -153,7 +195,8 @@ export async function saveUpload(
     name: 'save_upload',
     text: `update upload_sessions
            set offset_bytes = $3, driver_state = $4, digest = $5, writer = null,
-               expires_at = now() + make_interval(secs => $6)
+               expires_at = now() + make_interval(secs => $6),
+               tail = $7, hash_state = $8, leftovers = leftovers or $9
            where id = $1 and writer = $2`,
     values: [
       id,
@@ -162,68 +205,122 @@ export async function saveUpload(
       progress.state,
       progress.digest,
       progress.ttlSeconds,
+      progress.tail,
+      progress.hashState,
+      progress.leftovers ?? false,
     ],
+  })
+  return rowCount === 1
+}
+
+/** Records how the storage finds the bytes now. The claim stays. @returns false when it was lost */
+export async function saveSealedUpload(
+  db: Queryable,
+  id: string,
+  { state, writer }: Pick<UploadProgress, 'state' | 'writer'>,
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    text: `update upload_sessions set driver_state = $3, tail = null
+           where id = $1 and writer = $2`,
+    values: [id, writer, state],
   })
   return rowCount === 1
 }
 
 export interface FinishedUpload {
   readonly session: UploadSession
+  readonly writer: string
   readonly digest: Digest
   readonly sizeBytes: number
   readonly location: string
 }
 
-/** Records the blob, links it to the session's repository, ends the session, and commits. */
+/**
+ * Records the blob, links it to the session's repository, ends the session, and commits.
+ *
+ * @returns false, and nothing is done, when the claim was lost: others may use the bytes then
+ */
 export async function commitUpload(
   tx: Transaction,
-  { session, digest, sizeBytes, location }: FinishedUpload,
-): Promise<void> {
-  await tx.commitWith({
+  { session, writer, digest, sizeBytes, location }: FinishedUpload,
+): Promise<boolean> {
+  const { rowCount } = await tx.commitWith({
     name: 'commit_upload',
-    text: `with blob as (
-             insert into blobs (digest, size_bytes, location) values ($1, $2, $3)
+    text: `with ended as (
+             delete from upload_sessions where id = $5 and writer = $6 returning id
+           ), blob as (
+             insert into blobs (digest, size_bytes, location) select $1, $2, $3 from ended
              on conflict (digest) do update
                set size_bytes = $2, location = $3, state = 'live', verified_at = now()
                where blobs.state <> 'live' or blobs.location <> $3
            ), linked as (
-             insert into repository_blobs (repository_id, digest) values ($4, $1)
+             insert into repository_blobs (repository_id, digest) select $4, $1 from ended
              on conflict do nothing
            )
-           delete from upload_sessions where id = $5`,
-    values: [digest, sizeBytes, location, session.repositoryId, session.id],
-  })
-}
-
-/** @returns false when there was no such session */
-export async function deleteUpload(db: Queryable, id: string): Promise<boolean> {
-  const { rowCount } = await db.query({
-    text: 'delete from upload_sessions where id = $1',
-    values: [id],
+           select id from ended`,
+    values: [digest, sizeBytes, location, session.repositoryId, session.id, writer],
   })
   return rowCount === 1
 }
 
-/** At most `limit` sessions idle for too long and written to by nobody. None of them can go on. */
-export async function listExpiredUploads(
+/**
+ * Takes care that nobody goes on with the session, so that its bytes can be removed.
+ *
+ * @returns false when the claim was lost: somebody else goes on
+ */
+export async function expireUpload(db: Queryable, id: string, writer: string): Promise<boolean> {
+  const { rowCount } = await db.query({
+    text: `update upload_sessions set expires_at = '-infinity' where id = $1 and writer = $2`,
+    values: [id, writer],
+  })
+  return rowCount === 1
+}
+
+/** For a session whose bytes are removed. */
+export async function deleteUpload(db: Queryable, id: string): Promise<void> {
+  await db.query({ text: 'delete from upload_sessions where id = $1', values: [id] })
+}
+
+/**
+ * Claims at most `limit` sessions that were idle for too long and are written to by nobody. None
+ * of them can go on.
+ */
+export async function claimExpiredUploads(
   db: Queryable,
+  { writer, seconds }: UploadClaim,
   limit: number,
-): Promise<Pick<UploadSession, 'id' | 'state'>[]> {
-  const { rows } = await db.query<Pick<UploadSession, 'id' | 'state'>>({
-    text: `select id, driver_state as state
-           from upload_sessions
-           where expires_at < now() and (writer is null or writer_until < now())
-           order by expires_at limit $1`,
-    values: [limit],
+): Promise<Pick<UploadSession, 'id' | 'state' | 'leftovers'>[]> {
+  const { rows } = await db.query<Pick<UploadSession, 'id' | 'state' | 'leftovers'>>({
+    text: `with expired as (
+             select id from upload_sessions
+             where expires_at < now() and (writer is null or writer_until < now())
+             order by expires_at limit $3
+             for update skip locked
+           )
+           update upload_sessions s
+           set writer = $1, writer_until = now() + make_interval(secs => $2),
+               leftovers = s.leftovers or s.writer is not null
+           from expired e where s.id = e.id
+           returning s.id, s.driver_state as state, s.leftovers`,
+    values: [writer, seconds, limit],
   })
   return rows
 }
 
 /** Frees every claim: for a process that knows it is the only one on this database. */
 export async function releaseAllUploads(db: Queryable): Promise<void> {
-  await db.query({ text: 'update upload_sessions set writer = null where writer is not null' })
+  await db.query({
+    text: 'update upload_sessions set writer = null, leftovers = true where writer is not null',
+  })
 }
 
 function toSession(row: UploadRow | undefined): UploadSession | undefined {
-  return row && { ...row, digest: row.digest ?? undefined }
+  if (row === undefined) return undefined
+  const { digest, tail, hashState } = row
+  return {
+    ...row,
+    digest: digest ?? undefined,
+    tail: tail ?? undefined,
+    hashState: hashState ?? undefined,
+  }
 }

@@ -26,8 +26,10 @@ export class Client {
 
   send(method: string, path: string, { headers = {}, body }: Sent = {}): Promise<Answer> {
     const bytes = typeof body === 'string' ? Buffer.from(body) : body
+    const chunked = 'Transfer-Encoding' in headers
     const writes = method === 'PUT' || method === 'PATCH' || method === 'POST'
-    const length = bytes !== undefined || writes ? { 'Content-Length': bytes?.length ?? 0 } : {}
+    const length =
+      !chunked && (bytes !== undefined || writes) ? { 'Content-Length': bytes?.length ?? 0 } : {}
     const [hostname, port] = this.host.split(':')
     return new Promise((resolve, reject) => {
       const sending = request({
@@ -67,7 +69,7 @@ export class Client {
 export interface RunningRegistry {
   readonly client: Client
   readonly registry: Awaited<ReturnType<typeof openTestRegistry>>
-  close(): Promise<void>
+  close(this: void): Promise<void>
 }
 
 /** The whole server on a free port, and a client for it. */

@@ -1,5 +1,3 @@
-import { rm, stat, truncate } from 'node:fs/promises'
-import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   type Client,
@@ -12,7 +10,7 @@ import {
   someBytes,
 } from './client.ts'
 
-describe('a blob whose file was damaged behind the server', () => {
+describe('a blob whose bytes were damaged behind the server', () => {
   let running: RunningRegistry
   let client: Client
   beforeAll(async () => {
@@ -21,15 +19,15 @@ describe('a blob whose file was damaged behind the server', () => {
   })
   afterAll(() => running.close())
 
-  const fileOf = (digest: string) => {
-    const hex = digest.slice('sha256:'.length)
-    const folder = path.join('docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex)
-    return path.join(running.registry.root, folder, 'data')
+  async function locationOf(digest: string): Promise<string> {
+    const { pool } = running.registry.database
+    const { rows } = await pool.query('select location from blobs where digest = $1', [digest])
+    return rows[0].location
   }
 
   it('is an error without the headers of the content when it is gone', async () => {
     const digest = await pushBlob(client, 'damage/gone', someBytes())
-    await rm(fileOf(digest))
+    await running.registry.storage.lose(await locationOf(digest))
     const answer = await client.get(`/v2/damage/gone/blobs/${digest}`)
     expectError(answer, 500, 'UNKNOWN')
     for (const name of ['cache-control', 'etag', 'docker-content-digest', 'content-range']) {
@@ -39,7 +37,7 @@ describe('a blob whose file was damaged behind the server', () => {
 
   it('never ends like a whole answer when it is too short', async () => {
     const digest = await pushBlob(client, 'damage/short', someBytes(2 ** 20))
-    await truncate(fileOf(digest), 2 ** 19)
+    await running.registry.storage.shorten(await locationOf(digest), 2 ** 19)
     const outcome = await client.get(`/v2/damage/short/blobs/${digest}`).catch(() => undefined)
     expect(outcome?.status).not.toBe(200)
   })
@@ -47,13 +45,14 @@ describe('a blob whose file was damaged behind the server', () => {
   it.each(['gone', 'too short'])('is healed by the next push when it is %s', async (damage) => {
     const bytes = someBytes(1000)
     const digest = await pushBlob(client, 'damage/first', bytes)
-    const file = fileOf(digest)
-    await (damage === 'gone' ? rm(file) : truncate(file, 10))
+    const { storage } = running.registry
+    const location = await locationOf(digest)
+    await (damage === 'gone' ? storage.lose(location) : storage.shorten(location, 10))
     await pushBlob(client, 'damage/second', bytes)
     for (const repository of ['damage/first', 'damage/second']) {
       await expectBlob(client, repository, bytes)
     }
-    expect((await stat(file)).size).toBe(1000)
+    expect(await storage.blobs.size(await locationOf(digest))).toBe(1000)
   })
 
   it('is not answered for a path that only looks like an endpoint', async () => {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { dropExpiredUploads } from '../../registry/uploads.ts'
+import { dropExpiredUploads } from '../../registry/expired-uploads.ts'
 import { RawConnection } from '../support/raw-http.ts'
 import {
   type Client,

@@ -11,6 +11,7 @@ import {
   type UploadState,
 } from '../../storage/blob/blob-store.ts'
 
+import { describeAppends } from './appends.ts'
 import {
   append,
   bytesOf,
@@ -20,6 +21,7 @@ import {
   lengthOf,
   MIB,
   rangesOf,
+  seal,
   stored,
 } from './bytes.ts'
 
@@ -29,8 +31,8 @@ export interface OpenedBlobStore {
   reopen(): Promise<BlobStore>
   /** Takes away every byte an upload received, behind the store's back. */
   loseUpload(state: UploadState): Promise<void>
-  /** Takes away the last byte an upload received, behind the store's back. */
-  shortenUpload(state: UploadState): Promise<void>
+  /** An upload of so many bytes is kept by the store, not by the session alone. */
+  readonly keptBytes: number
   /** Files, sockets and the like that reads of this store hold right now. */
   openHandles(): Promise<number>
   /** Asserts that no blob and no upload is left behind, and removes the store. */
@@ -50,7 +52,10 @@ export function describeBlobStore(name: string, open: () => Promise<OpenedBlobSt
     })
 
     afterEach(async () => {
-      for (const state of made.states.splice(0)) await store.abortUpload(state)
+      for (const state of made.states.splice(0)) {
+        await store.sweepUpload(state)
+        await store.abortUpload(state)
+      }
       for (const location of made.locations) await store.delete(location)
       made.locations.clear()
       await opened.close()
@@ -63,14 +68,21 @@ export function describeBlobStore(name: string, open: () => Promise<OpenedBlobSt
     }
 
     async function commit(upload: Upload, digest: Digest, by = store): Promise<Location> {
-      const location = await by.commitUpload(stored(upload), digest)
+      const sealed = await seal(by, upload)
+      const location = await by.commitUpload(stored(sealed), digest)
       made.locations.add(location)
       return location
     }
 
     async function publish(content: Buffer): Promise<Location> {
-      return commit(await append(store, start(), content), digestOf(content))
+      return commit(await append(store, start(), [content]), digestOf(content))
     }
+
+    async function received(upload: Upload, by = store): Promise<Buffer> {
+      return bytesOf(by.readUpload(stored(await seal(by, upload))))
+    }
+
+    describeAppends({ opened: () => opened, start, commit, received })
 
     describe('an upload', () => {
       it('costs nothing until it gets a byte', () => {
@@ -79,130 +91,78 @@ export function describeBlobStore(name: string, open: () => Promise<OpenedBlobSt
         expect(JSON.parse(JSON.stringify(state))).toEqual(state)
       })
 
-      it('grows by several appends, on any process', async () => {
-        const content = randomBytes(3 * CHUNK + 7)
-        let upload = await append(store, start(), content.subarray(0, 10))
-        expect(upload.offset).toBe(10)
-        upload = await append(await opened.reopen(), upload, content.subarray(10, CHUNK))
-        upload = await append(store, upload, content.subarray(CHUNK))
-
-        expect(upload.offset).toBe(content.length)
-        expectSame(await bytesOf(store.readUpload(stored(upload))), content)
-        expectSame(await bytesOf(store.read(await commit(upload, digestOf(content)))), content)
-      })
-
-      it('takes many small chunks in order', async () => {
-        const chunks = Array.from({ length: 3000 }, (_, index) => Buffer.from(`${index},`))
-        const content = Buffer.concat(chunks)
-        const upload = await append(store, start(), ...chunks)
-        expectSame(await bytesOf(store.readUpload(stored(upload))), content)
-      })
-
-      it('asks for a pause when the store is behind, and loses nothing by it', async () => {
-        const chunk = randomBytes(64 * KIB)
-        const upload = start()
-        const writer = await store.appendUpload(upload)
-        let chunks = 0
-        let behind: Promise<void> | undefined
-        while (behind === undefined && chunks < 1024) {
-          behind = writer.write(chunk)
-          chunks++
-        }
-        expect(behind, 'no pause asked for within 64 MiB').toBeInstanceOf(Promise)
-        await behind
-        await writer.write(chunk)
-        const longer = await writer.finish()
-        expect(longer.offset).toBe((chunks + 1) * chunk.length)
-        expect(await lengthOf(store.readUpload(stored(longer)))).toBe(longer.offset)
-      })
-
-      it('is what it was before an append that was discarded', async () => {
-        const kept = randomBytes(700)
-        const upload = await append(store, start(), kept)
-        const writer = await store.appendUpload(stored(upload))
-        await writer.write(randomBytes(2 * MIB))
-        await writer.discard()
-        await writer.discard()
-
-        expectSame(await bytesOf(store.readUpload(stored(upload))), kept)
-        const more = Buffer.from('sent again')
-        const longer = await append(store, upload, more)
-        const content = Buffer.concat([kept, more])
-        expect(longer.offset).toBe(content.length)
-        expectSame(await bytesOf(store.read(await commit(longer, digestOf(content)))), content)
-      })
-
-      it('can be discarded before its first byte is stored', async () => {
-        const upload = start()
-        const writer = await store.appendUpload(upload)
-        writer.write(randomBytes(10))?.catch(() => {})
-        await writer.discard()
-        const content = randomBytes(5)
-        const longer = await append(store, upload, content)
-        expectSame(await bytesOf(store.readUpload(stored(longer))), content)
-      })
-
-      it('drops bytes beyond its offset at the next append', async () => {
-        const recorded = await append(store, start(), Buffer.from('abc'))
-        await append(store, recorded, Buffer.from('never recorded'))
-        const content = Buffer.from('abcxy')
-        const upload = await append(await opened.reopen(), recorded, Buffer.from('xy'))
-        expect(upload.offset).toBe(5)
-        expectSame(await bytesOf(store.read(await commit(upload, digestOf(content)))), content)
-      })
-
       it('is read and committed without the bytes beyond its offset', async () => {
-        const content = Buffer.from('abc')
-        const recorded = await append(store, start(), content)
-        await append(store, recorded, Buffer.from('never recorded'))
-        expectSame(await bytesOf(store.readUpload(stored(recorded))), content)
+        const content = randomBytes(opened.keptBytes)
+        const recorded = await append(store, start(), [content])
+        await append(store, recorded, [Buffer.from('never recorded')])
+        expectSame(await received(recorded), content)
         const location = await commit(recorded, digestOf(content))
         expect(await store.size(location)).toBe(content.length)
         expectSame(await bytesOf(store.read(location)), content)
       })
 
+      it('is sealed again by a process that does not know that it was', async () => {
+        const content = randomBytes(opened.keptBytes)
+        const upload = await append(store, start(), [content])
+        await seal(store, upload)
+        expectSame(await received(upload, await opened.reopen()), content)
+      })
+
+      it('that is sealed can grow', async () => {
+        const content = randomBytes(opened.keptBytes + 1)
+        const upload = await append(store, start(), [content.subarray(0, -1)])
+        const longer = await append(store, await seal(store, upload), [content.subarray(-1)])
+        expect(longer.offset).toBe(content.length)
+        expectSame(await received(longer), content)
+      })
+
       it('is lost when its bytes are gone', async () => {
-        const content = randomBytes(100)
-        const upload = await append(store, start(), content)
+        const upload = await append(store, start(), [randomBytes(opened.keptBytes)])
         await opened.loseUpload(upload.state)
-        await expect(store.appendUpload(stored(upload))).rejects.toThrow(UploadLost)
+        const goOn = async () => seal(store, await append(store, upload, [Buffer.from('more')]))
+        await expect(goOn()).rejects.toThrow(UploadLost)
       })
 
       it('is lost to a commit when its bytes are gone', async () => {
-        const content = randomBytes(100)
-        const upload = await append(store, start(), content)
+        const content = randomBytes(opened.keptBytes)
+        const upload = await append(store, start(), [content])
         await opened.loseUpload(upload.state)
         await expect(commit(upload, digestOf(content))).rejects.toThrow(UploadLost)
       })
 
       it('is lost to a reader when its bytes are gone', async () => {
-        const upload = await append(store, start(), randomBytes(100))
+        const upload = await append(store, start(), [randomBytes(100)], false)
         await opened.loseUpload(upload.state)
         await expect(bytesOf(store.readUpload(stored(upload)))).rejects.toThrow(UploadLost)
       })
 
-      it('is lost when some of its bytes are gone', async () => {
-        const content = randomBytes(100)
-        const upload = await append(store, start(), content)
-        await opened.shortenUpload(upload.state)
-        await expect(store.appendUpload(stored(upload))).rejects.toThrow(UploadLost)
-        await expect(commit(upload, digestOf(content))).rejects.toThrow(UploadLost)
-      })
-
-      it('can be aborted twice, and before it got a byte', async () => {
+      it.each([true, false])('can be aborted twice, and before it got a byte', async (more) => {
         const { state } = start()
         await store.abortUpload(state)
-        const upload = await append(store, start(), randomBytes(10))
+        const upload = await append(store, start(), [randomBytes(opened.keptBytes)], more)
         await store.abortUpload(upload.state)
         await store.abortUpload(upload.state)
-        await expect(store.appendUpload(stored(upload))).rejects.toThrow(UploadLost)
+        await expect(received(upload)).rejects.toThrow(UploadLost)
+      })
+
+      it('is swept of what dead processes left, and of nothing else', async () => {
+        const content = randomBytes(opened.keptBytes)
+        const begun = start()
+        for (const more of [true, false]) {
+          await append(store, begun, [randomBytes(opened.keptBytes)], more) // never recorded
+        }
+        const upload = await append(store, begun, [content.subarray(0, -9)])
+        await append(store, upload, [randomBytes(100)]) // never recorded either
+        await store.sweepUpload(upload.state)
+        const whole = await append(store, upload, [content.subarray(-9)])
+        expectSame(await bytesOf(store.read(await commit(whole, digestOf(content)))), content)
       })
     })
 
     describe('a commit', () => {
       it.each(['sha256', 'sha512'] as const)('publishes under a %s digest', async (algorithm) => {
         const content = randomBytes(1000)
-        const upload = await append(store, start(), content)
+        const upload = await append(store, start(), [content])
         const location = await commit(upload, digestOf(content, algorithm))
         expect(await store.size(location)).toBe(1000)
         expectSame(await bytesOf(store.read(location)), content)
@@ -216,7 +176,7 @@ export function describeBlobStore(name: string, open: () => Promise<OpenedBlobSt
 
       it('can be repeated after it was cut off, on any process', async () => {
         const content = randomBytes(2000)
-        const upload = await append(store, start(), content)
+        const upload = await append(store, start(), [content])
         await commit(upload, digestOf(content))
         const location = await commit(upload, digestOf(content), await opened.reopen())
         expectSame(await bytesOf(store.read(location)), content)
@@ -229,11 +189,11 @@ export function describeBlobStore(name: string, open: () => Promise<OpenedBlobSt
         expect(await store.size(location)).toBe(0)
       })
 
-      it('outlives an abort of its upload', async () => {
+      it('outlives a sweep of its upload', async () => {
         const content = randomBytes(64)
-        const upload = await append(store, start(), content)
+        const upload = await append(store, start(), [content], false)
         const location = await commit(upload, digestOf(content))
-        await store.abortUpload(upload.state)
+        await store.sweepUpload(upload.state)
         expectSame(await bytesOf(store.read(location)), content)
       })
 
@@ -248,7 +208,7 @@ export function describeBlobStore(name: string, open: () => Promise<OpenedBlobSt
       it('of one digest a hundred times in parallel leaves a whole blob', async () => {
         const content = randomBytes(10 * KIB)
         const uploads = await Promise.all(
-          Array.from({ length: 100 }, () => append(store, start(), content)),
+          Array.from({ length: 100 }, () => append(store, start(), [content])),
         )
         const locations = await Promise.all(
           uploads.map((upload) => commit(upload, digestOf(content))),
@@ -314,7 +274,7 @@ export function describeBlobStore(name: string, open: () => Promise<OpenedBlobSt
 
       it('says that there is no blob, at the first chunk', async () => {
         const location = await publish(randomBytes(10))
-        expect(await store.delete(location)).toBe(true)
+        await store.delete(location)
         const chunks = store.read(location)
         const iterator = chunks[Symbol.asyncIterator]()
         await expect(iterator.next()).rejects.toThrow(BlobMissing)
@@ -324,10 +284,10 @@ export function describeBlobStore(name: string, open: () => Promise<OpenedBlobSt
       })
     })
 
-    it('tells by a delete whether there was a blob', async () => {
+    it('deletes a blob, and what is deleted already', async () => {
       const location = await publish(randomBytes(10))
-      expect(await store.delete(location)).toBe(true)
-      expect(await store.delete(location)).toBe(false)
+      await store.delete(location)
+      await store.delete(location)
       expect(await store.size(location)).toBeUndefined()
     })
 

@@ -1,25 +1,43 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect } from 'vitest'
-import type { BlobStore, ByteRange, Upload, UploadState } from '../../storage/blob/blob-store.ts'
+import type {
+  Append,
+  BlobStore,
+  ByteRange,
+  Upload,
+  UploadState,
+} from '../../storage/blob/blob-store.ts'
 
 export const KIB = 1024
 export const MIB = 1024 * KIB
 /** What drivers read at once: the sizes around it are where reads go wrong. */
 export const CHUNK = 512 * KIB
 
-/** As it comes back from the database: through JSON. */
-export function stored({ offset, state }: Upload): Upload {
-  return { offset, state: JSON.parse(JSON.stringify(state)) as UploadState }
+/** As it comes back from the database: the state through JSON. */
+export function stored({ state, ...rest }: Upload): Upload {
+  return { ...rest, state: JSON.parse(JSON.stringify(state)) as UploadState }
+}
+
+let attempts = 0
+
+/** The terms of an append that no other in this process has the number of. */
+export function newAppend(expectsMore = true): Append {
+  return { attempt: ++attempts, expectsMore }
 }
 
 export async function append(
   store: BlobStore,
   upload: Upload,
-  ...chunks: Buffer[]
+  chunks: readonly Buffer[],
+  expectsMore = true,
 ): Promise<Upload> {
-  const writer = await store.appendUpload(stored(upload))
+  const writer = await store.appendUpload(stored(upload), newAppend(expectsMore))
   for (const chunk of chunks) await writer.write(chunk)
   return writer.finish()
+}
+
+export function seal(store: BlobStore, upload: Upload): Promise<Upload> {
+  return store.sealUpload(stored(upload), newAppend().attempt)
 }
 
 /** Chunks are the store's own and used again: each is copied before the next is asked for. */

@@ -5,6 +5,7 @@ import { parseReference, parseRepositoryName, parseTag } from '../../oci/referen
 import { deleteManifest, getManifest } from '../../registry/manifests.ts'
 import { MetadataCache } from '../../registry/metadata-cache.ts'
 import type { Registry } from '../../registry/registry.ts'
+import type { Revocation } from '../../storage/metadata/changes.ts'
 import type { Pool, Statement } from '../../storage/metadata/database.ts'
 import type { RepositoryId } from '../../storage/metadata/repositories.ts'
 import { openTestRegistry, type TestRegistry } from '../support/registry.ts'
@@ -16,6 +17,10 @@ const bytes = Buffer.from('{}')
 const digest = digestOf(bytes)
 const manifest = { digest, mediaType: 'a/b', bytes }
 const blob = { digest, sizeBytes: 2, location: 'here' }
+
+function revoke(revoked: Revocation) {
+  return (cache: MetadataCache) => cache.revoke(revoked)
+}
 
 describe('a cache that is on', () => {
   it('reads once what is there, and again what is not', async () => {
@@ -42,6 +47,11 @@ describe('a cache that is on', () => {
     ['a manifest', 'manifest', (cache: MetadataCache) => cache.forgetManifest(name, digest)],
     ['a tag', 'tag', (cache: MetadataCache) => cache.forgetTags(name, [tag])],
     ['a blob', 'blob', (cache: MetadataCache) => cache.forgetBlob(name, digest)],
+    ['what was revoked', 'manifest', revoke({ repository: name, digest })],
+    ['what was revoked', 'blob', revoke({ repository: name, digest })],
+    ['a repository', 'manifest', revoke({ repository: name })],
+    ['a digest', 'blob', revoke({ digest })],
+    ['everything', 'tag', revoke({})],
     ['all', 'manifest', (cache: MetadataCache) => cache.forgetAll()],
     ['all', 'tag', (cache: MetadataCache) => cache.forgetAll()],
     ['all', 'blob', (cache: MetadataCache) => cache.forgetAll()],
@@ -97,6 +107,32 @@ describe('a cache that is off', () => {
     const cache = new MetadataCache(false)
     cache.rememberRepositoryId(name, '5' as RepositoryId)
     expect(cache.repositoryId(name)).toBe('5')
+  })
+})
+
+describe('a cache of one process among several', () => {
+  const stated = { ...manifest, bytes: Buffer.from('{"mediaType":"a/b"}') }
+
+  it('is on while changes by the others are heard', async () => {
+    let heard = true
+    const cache = new MetadataCache({ areHeard: () => heard })
+    await cache.blob(name, digest, async () => blob)
+    await cache.manifest(name, digest, async () => stated)
+    expect(await cache.blob(name, digest, async () => undefined)).toBe(blob)
+    expect(await cache.manifest(name, digest, async () => undefined)).toBe(stated)
+    heard = false
+    expect(await cache.blob(name, digest, async () => undefined)).toBeUndefined()
+    expect(await cache.manifest(name, digest, async () => undefined)).toBeUndefined()
+    heard = true
+    expect(await cache.blob(name, digest, async () => undefined)).toBe(blob)
+  })
+
+  it('does not keep what a push can change', async () => {
+    const cache = new MetadataCache({ areHeard: () => true })
+    await cache.tag(name, tag, async () => digest)
+    await cache.manifest(name, digest, async () => manifest)
+    expect(await cache.tag(name, tag, async () => undefined)).toBeUndefined()
+    expect(await cache.manifest(name, digest, async () => undefined)).toBeUndefined()
   })
 })
 

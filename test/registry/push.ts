@@ -2,14 +2,16 @@ import { Readable } from 'node:stream'
 import { type Digest, digestOf, splitDigest } from '../../oci/digest.ts'
 import { OCI_INDEX, OCI_MANIFEST } from '../../oci/media-types.ts'
 import { parseReference, type RepositoryName, type Tag } from '../../oci/reference.ts'
+import { finishUpload } from '../../registry/finish-upload.ts'
 import { putManifest } from '../../registry/manifests.ts'
 import type { Registry } from '../../registry/registry.ts'
-import { finishUpload, startUpload } from '../../registry/uploads.ts'
+import { startUpload } from '../../registry/uploads.ts'
 
 export const chunkOf = (content: Buffer) => ({
   body: Readable.from([content]),
   first: undefined,
   length: undefined,
+  contentLength: content.length,
 })
 
 export async function pushBlob(

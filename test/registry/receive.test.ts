@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { digestOf } from '../../oci/digest.ts'
 import { BodyCut, receive } from '../../registry/receive.ts'
-import { RunningHash } from '../../registry/upload-hashes.ts'
+import { NativeHash } from '../../registry/running-hash.ts'
 import { StorageFull, type UploadWriter } from '../../storage/blob/blob-store.ts'
 
 /** A writer in memory, whose answer to each chunk the test gives. */
@@ -24,7 +24,9 @@ class MemoryWriter implements UploadWriter {
     return { offset: this.length, state: {} }
   }
 
-  async discard() {}
+  async discard() {
+    return true
+  }
 
   async abandon() {}
 
@@ -35,7 +37,7 @@ class MemoryWriter implements UploadWriter {
 
 function receiving(writer: UploadWriter, maxBytes = Number.POSITIVE_INFINITY) {
   const controller = new AbortController()
-  const hash = new RunningHash('sha256')
+  const hash = new NativeHash('sha256')
   return { controller, hash, terms: { writer, hash, maxBytes, signal: controller.signal } }
 }
 

@@ -6,14 +6,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Digest, digestOf } from '../../oci/digest.ts'
 import { parseRepositoryName } from '../../oci/reference.ts'
 import { readBlob, statBlob } from '../../registry/blobs.ts'
+import { dropExpiredUploads } from '../../registry/expired-uploads.ts'
+import { finishUpload } from '../../registry/finish-upload.ts'
 import { BodyCut } from '../../registry/receive.ts'
 import type { Registry } from '../../registry/registry.ts'
 import { UploadHashes } from '../../registry/upload-hashes.ts'
 import { UploadLocks } from '../../registry/upload-locks.ts'
 import {
   appendToUpload,
-  dropExpiredUploads,
-  finishUpload,
   getUploadOffset,
   startUpload,
   type UploadKey,

@@ -17,7 +17,12 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, it, onTestFinished, type TestContext } from 'vitest'
 import { digestOf, splitDigest } from '../../oci/digest.ts'
-import { StorageFull, type Upload, type UploadState } from '../../storage/blob/blob-store.ts'
+import {
+  StorageFull,
+  type Upload,
+  UploadLost,
+  type UploadState,
+} from '../../storage/blob/blob-store.ts'
 import { FilesystemBlobStore } from '../../storage/blob/filesystem.ts'
 import { describeBlobStore } from '../contract/blob-store.ts'
 
@@ -28,10 +33,7 @@ describeBlobStore('filesystem', async () => {
     store,
     reopen: async () => new FilesystemBlobStore(root),
     loseUpload: (state) => unlink(fileOf(state)),
-    shortenUpload: async (state) => {
-      const { size } = await stat(fileOf(state))
-      await truncate(fileOf(state), size - 1)
-    },
+    keptBytes: 100,
     openHandles: () => countHandlesBelow(root),
     close: async () => {
       const left = await filesBelow(root)
@@ -85,6 +87,17 @@ describe('the folders of a filesystem store', () => {
     const { root, store } = await openOwnStore()
     await rm(root, { recursive: true })
     await expect(store.probe()).rejects.toThrow('ENOENT')
+  })
+})
+
+describe('an upload to a filesystem', () => {
+  it('is lost when some of its bytes are gone', async () => {
+    const { root, store } = await openOwnStore()
+    const content = randomBytes(100)
+    const upload = await append(store, 'one', content)
+    await truncate(path.join(root, 'uploads', 'one'), 99)
+    await expect(append(store, 'one', content, upload)).rejects.toThrow(UploadLost)
+    await expect(store.commitUpload(upload, digestOf(content))).rejects.toThrow(UploadLost)
   })
 })
 

@@ -23,25 +23,31 @@ async function openObserved() {
 it('an instrumented store reports each call once, and passes everything on', async () => {
   const { store, calls } = await openObserved()
   const content = Buffer.alloc(1_500_000, 7)
-  const writer = await store.appendUpload({ offset: 0, state: store.startUpload('one') })
+  const writer = await store.appendUpload(
+    { offset: 0, state: store.startUpload('one') },
+    { attempt: 1, expectsMore: false },
+  )
   await writer.write(content)
-  const upload = await writer.finish()
+  const upload = await store.sealUpload(await writer.finish(), 1)
   const location = await store.commitUpload(upload, digestOf(content))
   let length = 0
   for await (const chunk of store.read(location)) length += chunk.length
   expect(length).toBe(content.length)
   expect(await store.size(location)).toBe(content.length)
-  expect(await store.delete(location)).toBe(true)
+  await store.delete(location)
   await store.abortUpload(upload.state)
+  await store.sweepUpload(upload.state)
   await store.probe()
 
   expect(calls).toEqual([
     'append ok',
+    'seal ok',
     'commit ok',
     'read ok',
     'size ok',
     'delete ok',
     'abort ok',
+    'sweep ok',
     'probe ok',
   ])
 })

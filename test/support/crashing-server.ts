@@ -34,7 +34,7 @@ process.on('message', (message: CrashOrder) => {
 })
 
 const flags = JSON.parse(process.argv[2] ?? '{}') as Record<string, string>
-const config = loadConfig({ flags, environment: {}, file: undefined })
+const config = loadConfig({ flags, environment: process.env, file: undefined })
 const log = createLog({ level: config['log.level'], format: config['log.format'] })
 const stop = stopSignal()
 const database = await openDatabase(config, log)

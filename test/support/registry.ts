@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -14,15 +14,18 @@ import { UploadLocks } from '../../registry/upload-locks.ts'
 import { createApp } from '../../server/app.ts'
 import { TrustedProxies } from '../../server/http/forwarded.ts'
 import type { RequestContext } from '../../server/state.ts'
-import { FilesystemBlobStore } from '../../storage/blob/filesystem.ts'
+import type { BlobStore } from '../../storage/blob/blob-store.ts'
 import { ping } from '../../storage/metadata/database.ts'
 import { openTestDatabase, type TestDatabase } from './database.ts'
+import { openTestStorage, type TestStorage } from './storage.ts'
 
 export interface TestRegistryOptions {
   readonly limits?: Partial<Limits>
   /** What the bearer of a request may do; everything when left out. */
   readonly authenticate?: (ctx: RequestContext) => Access
   readonly cached?: boolean
+  /** In place of a store of its own. */
+  readonly storage?: TestStorage
   readonly faultPoint?: Registry['faultPoint']
   readonly trustedProxies?: readonly string[]
 }
@@ -34,16 +37,18 @@ export interface TestRegistry {
   readonly api: ReturnType<typeof request>
   /** `127.0.0.1:port` of the same app, for sockets. */
   readonly host: string
-  /** Folder of the blobs. */
+  /** Folder of the blobs, where they are files. */
   readonly root: string
-  close(): Promise<void>
+  readonly storage: TestStorage
+  close(this: void): Promise<void>
 }
 
 /** The whole app over a database and a folder of its own, listening on a free port. */
 export async function openTestRegistry(options: TestRegistryOptions = {}): Promise<TestRegistry> {
   const database = await openTestDatabase()
   const root = await mkdtemp(path.join(tmpdir(), 'slipway-blobs-'))
-  const registry = await createRegistry(database, root, options)
+  const storage = options.storage ?? (await openTestStorage(root))
+  const registry = await createRegistry(database, storage.blobs, options)
   const server = await startApp(registry, options)
   const { port } = server.address() as AddressInfo
   return {
@@ -52,22 +57,21 @@ export async function openTestRegistry(options: TestRegistryOptions = {}): Promi
     api: request(server),
     host: `127.0.0.1:${port}`,
     root,
+    storage,
     close: async () => {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
       await database.close()
-      await rm(root, { recursive: true, force: true })
+      await storage.close()
     },
   }
 }
 
 async function createRegistry(
   { pool }: TestDatabase,
-  root: string,
+  blobs: BlobStore,
   { limits, cached = true, faultPoint = () => {} }: TestRegistryOptions,
 ): Promise<Registry> {
-  const blobs = new FilesystemBlobStore(root)
-  await blobs.open()
   return {
     db: pool,
     blobs,

@@ -53,10 +53,12 @@ export class FileAppend implements UploadWriter {
     return { offset: this.#position, state: this.#upload.state }
   }
 
-  async discard(): Promise<void> {
+  async discard(): Promise<boolean> {
     await this.#settle()
+    // What a failed truncation leaves is dropped by the next append.
     if (!this.#closed) await this.#file.truncate(this.#upload.offset).catch(() => {})
     await this.#close().catch(() => {})
+    return true
   }
 
   async abandon(): Promise<void> {

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import type { SettingKey } from '../../../config/settings.ts'
 import { flagOf } from '../../../config/settings.ts'
 import type { CrashOrder, CrashReport } from '../../support/crashing-server.ts'
+import { s3Variables } from '../../support/s3.ts'
 import type { Workspace } from './workspace.ts'
 
 const CRASHING = fileURLToPath(new URL('../../support/crashing-server.ts', import.meta.url))
@@ -130,12 +131,21 @@ function launch(workspace: Workspace, args: string[], options: ServerOptions): C
   try {
     return spawn(process.execPath, ['--import', 'tsx', ...args], {
       // Settings come from the test alone.
-      env: { ...withoutSettings(process.env), ...options.environment },
+      env: {
+        ...withoutSettings(process.env),
+        ...storageVariables(workspace),
+        ...options.environment,
+      },
       stdio: ['ignore', log, log, 'ipc'],
     })
   } finally {
     closeSync(log)
   }
+}
+
+/** Blobs lie in the data folder, or in the bucket of the tests where SLIPWAY_TEST_STORAGE is s3. */
+function storageVariables({ folder }: Workspace): Record<string, string> {
+  return process.env['SLIPWAY_TEST_STORAGE'] === 's3' ? s3Variables(path.basename(folder)) : {}
 }
 
 function withoutSettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

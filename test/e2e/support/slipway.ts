@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { s3Variables } from '../../support/s3.ts'
 import { freePort, startDaemon } from './process.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -30,11 +31,18 @@ export async function startSlipway(
   const { pid, stop, kill } = await startDaemon({
     command: executable,
     args: ['serve', '--data', dataDirectory, '--listen', host],
+    environment: storageVariables(dataDirectory),
     logFile: path.join(workspace.directory, 'slipway.log'),
     isReady: () => answers(`${url}/readyz`),
   })
   workspace.onClose(stop)
   return { url, host, pid, dataDirectory, stop, kill }
+}
+
+/** Blobs lie in the data folder, or in the bucket of the tests where SLIPWAY_TEST_STORAGE is s3. */
+function storageVariables(dataDirectory: string): NodeJS.ProcessEnv {
+  if (process.env['SLIPWAY_TEST_STORAGE'] !== 's3') return {}
+  return s3Variables(`e2e${dataDirectory}`)
 }
 
 async function answers(url: string): Promise<boolean> {

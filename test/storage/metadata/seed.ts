@@ -4,7 +4,6 @@ import { parseRepositoryName, parseTag, type Tag } from '../../../oci/reference.
 import { type Pool, transaction } from '../../../storage/metadata/database.ts'
 import { commitManifest, type NewManifest } from '../../../storage/metadata/manifests.ts'
 import { ensureRepository, type RepositoryId } from '../../../storage/metadata/repositories.ts'
-import { commitUpload, insertUpload } from '../../../storage/metadata/uploads.ts'
 
 export interface SeededRepository {
   readonly id: RepositoryId
@@ -24,24 +23,12 @@ export async function seedBlob(
   text: string,
 ): Promise<Digest> {
   const digest = digestOf(Buffer.from(text))
-  const id = randomUUID()
-  const upload = { id, owner: undefined, algorithm: 'sha256', state: {}, ttlSeconds: 60 } as const
-  await insertUpload(db, repositoryId, upload)
-  await transaction(db, (tx) =>
-    commitUpload(tx, {
-      session: {
-        id,
-        repositoryId,
-        algorithm: 'sha256',
-        offset: 0,
-        state: {},
-        digest: undefined,
-        contested: false,
-      },
-      digest,
-      sizeBytes: text.length,
-      location: `at ${text}`,
-    }),
+  await db.query(
+    `with blob as (
+       insert into blobs (digest, size_bytes, location) values ($1, $2, $3) on conflict do nothing
+     )
+     insert into repository_blobs (repository_id, digest) values ($4, $1)`,
+    [digest, text.length, `at ${text}`, repositoryId],
   )
   return digest
 }

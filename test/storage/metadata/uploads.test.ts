@@ -4,15 +4,17 @@ import { digestOf } from '../../../oci/digest.ts'
 import { parseRepositoryName } from '../../../oci/reference.ts'
 import { type Pool, transaction } from '../../../storage/metadata/database.ts'
 import {
+  claimExpiredUploads,
   claimUpload,
   commitUpload,
   deleteUpload,
+  expireUpload,
   findUpload,
   insertUpload,
-  listExpiredUploads,
   releaseAllUploads,
   releaseUpload,
   renewUploadClaims,
+  saveSealedUpload,
   saveUpload,
   type UploadKey,
 } from '../../../storage/metadata/uploads.ts'
@@ -47,15 +49,19 @@ const progress = {
   offset: 2 ** 40,
   state: { file: 'x' },
   digest: digestOf(Buffer.from('so far')),
+  tail: Buffer.from([0, 1, 255]),
+  hashState: Buffer.from('state'),
   ttlSeconds: 60,
 }
 
 describe('an upload session', () => {
   it('is found by its repository and owner only', async () => {
     const key = await startUpload('ann')
-    const found = await findUpload(db, key)
-    expect(found).toMatchObject({ id: key.id, offset: 0, algorithm: 'sha256', digest: undefined })
-    expect(found?.state).toEqual({ file: key.id, parts: [1, { a: 'b' }] })
+    expect(await findUpload(db, key)).toEqual({ offset: 0 })
+    const claimed = await claimUpload(db, key, A)
+    expect(claimed).toMatchObject({ id: key.id, offset: 0, algorithm: 'sha256', attempt: 1 })
+    expect(claimed).toMatchObject({ digest: undefined, tail: undefined, hashState: undefined })
+    expect(claimed?.state).toEqual({ file: key.id, parts: [1, { a: 'b' }] })
     expect(await findUpload(db, { ...key, owner: 'bob' })).toBeUndefined()
     expect(await findUpload(db, { ...key, owner: undefined })).toBeUndefined()
     const elsewhere = parseRepositoryName('some/where')
@@ -80,7 +86,9 @@ describe('an upload session', () => {
     const key = await startUpload()
     await claimUpload(db, key, A)
     expect(await saveUpload(db, key.id, progress)).toBe(true)
-    expect(await findUpload(db, key)).toMatchObject({ offset: 2 ** 40, digest: progress.digest })
+    expect(await findUpload(db, key)).toEqual({ offset: 2 ** 40 })
+    const { offset, digest, tail, hashState } = progress
+    expect(await claimUpload(db, key, B)).toMatchObject({ offset, digest, tail, hashState })
   })
 })
 
@@ -103,10 +111,11 @@ describe('a claim', () => {
   it('ends when it is released, by the one who has it only', async () => {
     const key = await startUpload()
     await claimUpload(db, key, A)
-    await releaseUpload(db, key.id, B.writer)
+    await releaseUpload(db, key.id, { writer: B.writer, leftovers: true })
     expect(await claimUpload(db, key, B)).toBeUndefined()
-    await releaseUpload(db, key.id, A.writer)
-    expect(await claimUpload(db, key, B)).toBeDefined()
+    await releaseUpload(db, key.id, { writer: A.writer, leftovers: false })
+    const next = await claimUpload(db, key, B)
+    expect(next).toMatchObject({ attempt: 2, leftovers: false, contested: false })
   })
 
   it('ends when progress is saved', async () => {
@@ -116,11 +125,42 @@ describe('a claim', () => {
     expect(await claimUpload(db, key, B)).toMatchObject({ offset: progress.offset })
   })
 
+  it('says of what was released that something may be left', async () => {
+    const key = await startUpload()
+    await claimUpload(db, key, A)
+    await releaseUpload(db, key.id, { writer: A.writer, leftovers: true })
+    expect(await claimUpload(db, key, B)).toMatchObject({ leftovers: true, contested: false })
+    expect(await saveUpload(db, key.id, { ...progress, writer: B.writer })).toBe(true)
+    expect(await claimUpload(db, key, A)).toMatchObject({ attempt: 3, leftovers: true })
+  })
+
+  it('stays when the upload is sealed, which leaves no tail', async () => {
+    const key = await startUpload()
+    await claimUpload(db, key, A)
+    await saveUpload(db, key.id, progress)
+    await claimUpload(db, key, A)
+    const sealed = { state: { sealed: true }, writer: A.writer }
+    expect(await saveSealedUpload(db, key.id, { ...sealed, writer: B.writer })).toBe(false)
+    expect(await saveSealedUpload(db, key.id, sealed)).toBe(true)
+    expect(await claimUpload(db, key, B)).toBeUndefined()
+    const again = await claimUpload(db, key, A)
+    expect(again).toMatchObject({ tail: undefined, state: sealed.state })
+  })
+
+  it('ends for all when its owner lets the session expire', async () => {
+    const key = await startUpload()
+    await claimUpload(db, key, A)
+    expect(await expireUpload(db, key.id, B.writer)).toBe(false)
+    expect(await expireUpload(db, key.id, A.writer)).toBe(true)
+    expect(await findUpload(db, key)).toBeUndefined()
+    expect(await claimUpload(db, key, A)).toBeUndefined()
+  })
+
   it('runs out, and its old owner cannot save any more', async () => {
     const key = await startUpload()
     await claimUpload(db, key, A)
     await age(key.id, 'writer_until')
-    expect(await claimUpload(db, key, B)).toBeDefined()
+    expect(await claimUpload(db, key, B)).toMatchObject({ contested: true, leftovers: true })
     expect(await saveUpload(db, key.id, progress)).toBe(false)
     expect(await renewUploadClaims(db, [key.id], A)).toEqual([])
     expect(await findUpload(db, key)).toMatchObject({ offset: 0 })
@@ -139,12 +179,12 @@ describe('a claim', () => {
     const key = await startUpload()
     await claimUpload(db, key, A)
     await releaseAllUploads(db)
-    expect(await claimUpload(db, key, B)).toBeDefined()
+    expect(await claimUpload(db, key, B)).toMatchObject({ leftovers: true })
   })
 })
 
 describe('an expired session', () => {
-  it('is listed, oldest first, unless somebody writes to it', async () => {
+  it('is claimed once, unless somebody writes to it', async () => {
     const idle = await startUpload()
     const written = await startUpload()
     const dead = await startUpload()
@@ -153,13 +193,21 @@ describe('an expired session', () => {
     await claimUpload(db, dead, A)
     for (const { id } of [idle, written, dead]) await age(id, 'expires_at')
     await age(dead.id, 'writer_until')
-    const ids = (await listExpiredUploads(db, 1000)).map(({ id }) => id)
-    expect(ids).toEqual(expect.arrayContaining([idle.id, dead.id]))
-    expect(ids).not.toContain(written.id)
-    expect(ids).not.toContain(fresh.id)
-    expect(await listExpiredUploads(db, 1)).toHaveLength(1)
-    expect(await deleteUpload(db, idle.id)).toBe(true)
-    expect(await deleteUpload(db, idle.id)).toBe(false)
+    const first = await claimExpiredUploads(db, B, 1)
+    expect(first).toHaveLength(1)
+    const expired = [...first, ...(await claimExpiredUploads(db, A, 1000))]
+    const leftovers = new Map(expired.map((session) => [session.id, session.leftovers]))
+    expect(leftovers.size).toBe(expired.length)
+    expect(leftovers.get(idle.id)).toBe(false)
+    expect(leftovers.get(dead.id)).toBe(true)
+    expect(leftovers.has(written.id)).toBe(false)
+    expect(leftovers.has(fresh.id)).toBe(false)
+    expect(await claimExpiredUploads(db, B, 1000)).toEqual([])
+    await deleteUpload(db, idle.id)
+    await age(idle.id, 'writer_until')
+    await age(dead.id, 'writer_until')
+    const ids = (await claimExpiredUploads(db, B, 1000)).map(({ id }) => id)
+    expect(ids).toEqual([dead.id])
   })
 })
 
@@ -170,6 +218,18 @@ describe('a finished upload', () => {
     expect(await findUpload(db, key)).toBeUndefined()
     const { rowCount } = await db.query('select from repository_blobs where digest = $1', [digest])
     expect(rowCount).toBe(1)
+  })
+
+  it('is nothing when the claim was lost meanwhile', async () => {
+    const key = await startUpload()
+    const session = (await claimUpload(db, key, A))!
+    await age(key.id, 'writer_until')
+    await claimUpload(db, key, B)
+    const digest = digestOf(Buffer.from('too late'))
+    const upload = { session, writer: A.writer, digest, sizeBytes: 8, location: 'there' }
+    expect(await transaction(db, (tx) => commitUpload(tx, upload))).toBe(false)
+    expect((await db.query('select from blobs where digest = $1', [digest])).rowCount).toBe(0)
+    expect(await findUpload(db, key)).toBeDefined()
   })
 
   it('has its bytes where the last one put them, and lives again when it was dying', async () => {
@@ -184,10 +244,10 @@ describe('a finished upload', () => {
 
 async function finish(location: string, content: string) {
   const key = await startUpload()
-  const session = (await findUpload(db, key))!
+  const session = (await claimUpload(db, key, A))!
   const digest = digestOf(Buffer.from(content))
-  const upload = { session, digest, sizeBytes: content.length, location }
-  await transaction(db, (tx) => commitUpload(tx, upload))
+  const upload = { session, writer: A.writer, digest, sizeBytes: content.length, location }
+  expect(await transaction(db, (tx) => commitUpload(tx, upload))).toBe(true)
   const { rows } = await db.query('select location, state from blobs where digest = $1', [digest])
   return { key, digest, rows }
 }

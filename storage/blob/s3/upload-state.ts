@@ -1,0 +1,31 @@
+import type { Location, UploadState } from '../blob-store.ts'
+
+/**
+ * What the session remembers of an upload. Without a key all its bytes are in its tail; with a
+ * key and no multipart upload the object is whole.
+ */
+export interface S3Upload {
+  readonly id: string
+  readonly key?: Location
+  readonly multipart?: {
+    readonly uploadId: string
+    /** The size of the first parts in bytes; those of all others follow from it. */
+    readonly firstBytes: number
+    readonly parts: readonly (readonly [etag: string, bytes: number])[]
+  }
+}
+
+export function uploadOf(state: UploadState): S3Upload {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a state comes back as it was given out
+  return state as unknown as S3Upload
+}
+
+/** What all keys of one upload begin with. The first digits of a random id spread the load. */
+export function keysOf(id: string): Location {
+  return `blobs/${id.slice(0, 2)}/${id}-`
+}
+
+/** Where one append of an upload places what no earlier one has begun. */
+export function attemptKey(id: string, attempt: number): Location {
+  return `${keysOf(id)}${attempt}`
+}
