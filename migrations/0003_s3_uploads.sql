@@ -1,6 +1,5 @@
 -- What uploads to an object storage need, and chunks that arrive at different processes.
 alter table upload_sessions
-  add column attempts   integer not null default 0,        -- claims so far: each names what it stores
   add column tail       bytea,                             -- the last bytes received, where storage takes whole parts only
   add column hash_state bytea,                             -- of the bytes so far, as any process can go on with it
   add column leftovers  boolean not null default false;    -- an append may have left something in the storage

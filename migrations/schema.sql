@@ -144,7 +144,6 @@ create table upload_sessions (
   contested boolean default false not null,
   started_at timestamp with time zone default now() not null,
   expires_at timestamp with time zone not null,
-  attempts integer default 0 not null,
   tail bytea storage external,
   hash_state bytea,
   leftovers boolean default false not null,

@@ -46,8 +46,7 @@ export async function append(
   const { session, signal } = lock
   if (first !== undefined && first !== session.offset) throw new OffsetMismatch(session.offset)
   lock.leftovers = true
-  const { attempt } = session
-  const writer = await blobs.appendUpload(session, { attempt, expectsMore, length: contentLength })
+  const writer = await blobs.appendUpload(session, { expectsMore, length: contentLength })
   try {
     const maxBytes = limits.uploadBytes - session.offset
     const bytes = await receive(body, { writer, hash, maxBytes, signal })

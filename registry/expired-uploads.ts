@@ -16,10 +16,10 @@ export async function dropExpiredUploads(registry: Registry): Promise<number> {
   const claim = { writer: uploadLocks.writer, seconds: CLAIM_SECONDS }
   const expired = await claimExpiredUploads(db, claim, BATCH)
   let dropped = 0
-  for (const { id, state, leftovers } of expired) {
+  for (const { id, state } of expired) {
     try {
       // Bytes first: what a crash leaves is a session that a later sweep drops again.
-      if (leftovers) await blobs.sweepUpload(state)
+      await blobs.sweepUpload(state)
       await blobs.abortUpload(state)
       await deleteUpload(db, id)
       dropped++

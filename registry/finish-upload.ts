@@ -86,7 +86,7 @@ async function receiveRest(
 async function seal({ blobs }: Registry, lock: UploadLock, upload: Upload): Promise<Upload> {
   const before = lock.leftovers
   lock.leftovers = true
-  const sealed = await blobs.sealUpload(upload, lock.session.attempt)
+  const sealed = await blobs.sealUpload(upload)
   if (sealed === upload) lock.leftovers = before // nothing was to be done
   return sealed
 }

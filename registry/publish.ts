@@ -1,10 +1,10 @@
 import type { Digest } from '../oci/digest.ts'
 import { type Location, type Upload, UploadLost } from '../storage/blob/blob-store.ts'
 import { lockDigest, type StoredBlob } from '../storage/metadata/blobs.ts'
-import { transaction } from '../storage/metadata/database.ts'
 import { lockRepository } from '../storage/metadata/repositories.ts'
 import { commitUpload } from '../storage/metadata/uploads.ts'
 import type { Registry } from './registry.ts'
+import { revoking } from './revocation.ts'
 import { ClaimLost, type UploadLock } from './upload-locks.ts'
 
 export interface Publication {
@@ -52,12 +52,13 @@ export async function publishUpload(registry: Registry, publication: Publication
 
 /** @returns a live blob of the digest about which nothing is known yet; then nothing was done */
 async function publishUnlessKnown(
-  { db, blobs, faultPoint }: Registry,
+  registry: Registry,
   { lock, upload, digest }: Publication,
   known: Known | undefined,
 ): Promise<StoredBlob | undefined> {
+  const { blobs, faultPoint } = registry
   const { session, signal, writer } = lock
-  return transaction(db, async (tx) => {
+  return revoking(registry, async (tx, revoke) => {
     const [there, live] = await Promise.all([
       lockRepository(tx, session.repositoryId),
       lockDigest(tx, digest),
@@ -68,6 +69,7 @@ async function publishUnlessKnown(
     signal.throwIfAborted()
     // A blob whose bytes were lost or cut short is healed by whoever pushes it again.
     const kept = live !== undefined && known?.whole === true
+    if (live !== undefined && !kept) await revoke({ digest })
     const location = kept ? live.location : await blobs.commitUpload(upload, digest)
     await faultPoint('blob placed')
     const committed = await commitUpload(tx, {

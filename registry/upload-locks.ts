@@ -53,6 +53,8 @@ export interface UploadLocksOptions {
   /** Names this process in the claims it makes: a UUID. */
   readonly writer?: string
   readonly others?: OtherProcesses | undefined
+  /** Claims outlive a crash of the database: what a store leaves behind is known by them. */
+  readonly durable?: boolean
 }
 
 /**
@@ -69,14 +71,17 @@ export class UploadLocks {
   readonly #alone: boolean
   readonly #writer: string
   readonly #others: OtherProcesses | undefined
+  readonly #durable: boolean
   readonly #held = new Map<string, Held>()
   #renewal: NodeJS.Timeout | undefined
 
-  constructor(db: Pool, { alone = false, writer = randomUUID(), others }: UploadLocksOptions = {}) {
+  constructor(db: Pool, options: UploadLocksOptions = {}) {
+    const { alone = false, writer = randomUUID(), others, durable = false } = options
     this.#db = db
     this.#alone = alone
     this.#writer = writer
     this.#others = others
+    this.#durable = durable
     // Ours waits behind one that its client has given up; it is no matter where that one runs.
     others?.on('upload wanted', ({ id }) => {
       const held = this.#held.get(id)
@@ -196,7 +201,8 @@ export class UploadLocks {
   }
 
   #claimTerms() {
-    return { writer: this.#writer, seconds: this.#alone ? ALONE_CLAIM_SECONDS : CLAIM_SECONDS }
+    const seconds = this.#alone ? ALONE_CLAIM_SECONDS : CLAIM_SECONDS
+    return { writer: this.#writer, seconds, durable: this.#durable }
   }
 }
 

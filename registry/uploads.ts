@@ -32,11 +32,15 @@ export async function startUpload(
 ): Promise<string> {
   const { db, blobs, limits } = registry
   const id = randomUUID()
-  const state = blobs.startUpload(id)
-  const ttlSeconds = limits.uploadExpirySeconds
-  await inRepository(registry, repository, (repositoryId) =>
-    insertUpload(db, repositoryId, { id, owner, algorithm, state, ttlSeconds }),
-  )
+  const upload = {
+    id,
+    owner,
+    algorithm,
+    state: blobs.startUpload(id),
+    ttlSeconds: limits.uploadExpirySeconds,
+    durable: blobs.needsDurableSession,
+  }
+  await inRepository(registry, repository, (repositoryId) => insertUpload(db, repositoryId, upload))
   return id
 }
 

@@ -47,12 +47,12 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     statementMs: STATEMENT_MS,
     onError: (error) => log.warn({ err: error }, 'database connection lost'),
   })
-  const shared = besidesOthers(options, db)
+  const storage = await openBlobStore(config)
+  const shared = besidesOthers(options, { db, durable: storage.store.needsDurableSession })
   const metrics = new Metrics({
     uploadsInProgress: () => shared.uploadLocks.size,
     pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
   })
-  const storage = await openBlobStore(config)
   if (ownsDatabase) await releaseAllUploads(db)
 
   const registry: Registry = {
@@ -91,9 +91,12 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
 }
 
 /** What differs in a process that shares the database with others. */
-function besidesOthers({ connection, ownsDatabase, log }: ComposeOptions, db: Pool) {
+function besidesOthers(
+  { connection, ownsDatabase, log }: ComposeOptions,
+  { db, durable }: { db: Pool; durable: boolean },
+) {
   if (ownsDatabase) {
-    const uploadLocks = new UploadLocks(db, { alone: true })
+    const uploadLocks = new UploadLocks(db, { alone: true, durable })
     return { cache: new MetadataCache(true), uploadLocks, uploadHashes: new UploadHashes() }
   }
   const id = randomUUID()
@@ -101,6 +104,6 @@ function besidesOthers({ connection, ownsDatabase, log }: ComposeOptions, db: Po
   // Answers are remembered only while it is heard what the others delete.
   const cache = new MetadataCache(changes)
   changes.on('revoked', (revoked) => cache.revoke(revoked))
-  const uploadLocks = new UploadLocks(db, { writer: id, others: changes })
+  const uploadLocks = new UploadLocks(db, { writer: id, others: changes, durable })
   return { cache, changes, uploadLocks, uploadHashes: new UploadHashes({ shared: true }) }
 }

@@ -21,8 +21,6 @@ export interface Upload {
 
 /** What is known of an append before its first byte. */
 export interface Append {
-  /** Never used twice for one upload, in whatever process: what it leaves cannot meet another's. */
-  readonly attempt: number
   /** The client sends the blob in pieces: bytes need not be final at the end of this one. */
   readonly expectsMore: boolean
   /** Bytes to come, when the client says so. It may be wrong. */
@@ -60,6 +58,12 @@ export interface UploadWriter {
  * here state in short.
  */
 export interface BlobStore {
+  /**
+   * What an upload stored can be found by its session alone, which must be there for good before
+   * the first byte is.
+   */
+  readonly needsDurableSession: boolean
+
   /** Costs no I/O: an upload that never gets a byte leaves nothing behind. */
   startUpload(id: string): UploadState
 
@@ -78,7 +82,7 @@ export interface BlobStore {
    *
    * @throws UploadLost when the bytes are no longer there
    */
-  sealUpload(upload: Upload, attempt: number): Promise<Upload>
+  sealUpload(upload: Upload): Promise<Upload>
 
   /**
    * The bytes of a sealed upload, as in {@link read}.

@@ -26,6 +26,7 @@ import { readFile } from './filesystem/read.ts'
  * so that a commit is a rename. Empty folders of deleted blobs are removed with them.
  */
 export class FilesystemBlobStore implements BlobStore {
+  readonly needsDurableSession = false
   readonly #root: string
   /** Folders known to exist durably; at most 256 for each algorithm. */
   readonly #shards = new Set<string>()

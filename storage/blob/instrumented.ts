@@ -11,10 +11,12 @@ export class InstrumentedBlobStore implements BlobStore {
   constructor(store: BlobStore, observe: Observe) {
     this.#store = store
     this.#observe = observe
+    this.needsDurableSession = store.needsDurableSession
     const presign = store.presign?.bind(store)
     if (presign !== undefined) this.presign = presign
   }
 
+  readonly needsDurableSession: boolean
   readonly presign?: NonNullable<BlobStore['presign']>
 
   startUpload(id: string): UploadState {
@@ -25,8 +27,8 @@ export class InstrumentedBlobStore implements BlobStore {
     return this.#timed('append', this.#store.appendUpload(upload, append))
   }
 
-  sealUpload(upload: Upload, attempt: number): Promise<Upload> {
-    return this.#timed('seal', this.#store.sealUpload(upload, attempt))
+  sealUpload(upload: Upload): Promise<Upload> {
+    return this.#timed('seal', this.#store.sealUpload(upload))
   }
 
   readUpload(upload: Upload): AsyncIterable<Uint8Array> {

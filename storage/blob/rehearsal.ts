@@ -15,11 +15,11 @@ const BYTES = 5 * 2 ** 20 + 1
 export async function rehearse(store: BlobStore, onStep: (done: string) => void): Promise<void> {
   const content = randomBytes(BYTES)
   const begun = { offset: 0, state: store.startUpload(randomUUID()) }
-  const writer = await store.appendUpload(begun, { attempt: 1, expectsMore: true })
+  const writer = await store.appendUpload(begun, { expectsMore: true })
   let location: Location | undefined
   try {
     await writer.write(content)
-    const upload = await store.sealUpload(await writer.finish(), 2)
+    const upload = await store.sealUpload(await writer.finish())
     onStep('uploaded an object in parts')
     location = await store.commitUpload(upload, digestOf(content))
     await expectSame(store, location, { first: 0, last: BYTES - 1 }, content)

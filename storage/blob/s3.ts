@@ -18,18 +18,15 @@ import { S3Objects } from './s3/objects.ts'
 import { SpareBuffers } from './s3/part-buffer.ts'
 import { firstPartBytes } from './s3/part-sizes.ts'
 import { readObject } from './s3/read.ts'
-import { attemptKey, keysOf, uploadOf } from './s3/upload-state.ts'
+import { keysOf, newKey, uploadOf } from './s3/upload-state.ts'
 
 export type { S3Settings } from './s3/client.ts'
-
-/** What a part has unless a blob is huge or many uploads are under way. */
-const USUAL_PART_BYTES = firstPartBytes({ expectsMore: false, concurrent: 1 })
 
 /**
  * Blobs as objects of a bucket, each written once under a key of its own that nothing else ever
  * uses:
  *
- *   <prefix>/blobs/<first two digits of the session id>/<session id>-<attempt>
+ *   <prefix>/blobs/<first two digits of the session id>/<session id>-<random>
  *
  * A location is the key below the prefix. Nothing is copied or renamed: which digest an object
  * has is known to the metadata alone. A key names the upload session it comes from, so that what
@@ -39,6 +36,7 @@ const USUAL_PART_BYTES = firstPartBytes({ expectsMore: false, concurrent: 1 })
  * fills one more; see `s3/part-sizes.ts` for their sizes.
  */
 export class S3BlobStore implements BlobStore {
+  readonly needsDurableSession = true
   readonly #objects: S3Objects
   readonly #shared: SharedByAppends
   #appends = 0
@@ -47,7 +45,7 @@ export class S3BlobStore implements BlobStore {
     this.#objects = new S3Objects(settings)
     this.#shared = {
       objects: this.#objects,
-      buffers: new SpareBuffers(USUAL_PART_BYTES),
+      buffers: new SpareBuffers(),
       sending: pLimit(settings.partsInFlight),
     }
     if (settings.redirect !== undefined) {
@@ -81,11 +79,11 @@ export class S3BlobStore implements BlobStore {
     return writer
   }
 
-  async sealUpload(upload: Upload, attempt: number): Promise<Upload> {
+  async sealUpload(upload: Upload): Promise<Upload> {
     const { id, key, multipart } = uploadOf(upload.state)
     if (key !== undefined && multipart === undefined) return upload
     const { offset } = upload
-    const writer = this.#writer(upload, { attempt, expectsMore: false })
+    const writer = this.#writer(upload, { expectsMore: false })
     try {
       return await writer.finish()
     } catch (error) {
@@ -148,7 +146,7 @@ export class S3BlobStore implements BlobStore {
   }
 
   async probe(): Promise<void> {
-    const key = attemptKey(randomUUID(), 0)
+    const key = newKey(randomUUID())
     try {
       await this.#objects.put(key, Buffer.from('probe'))
       for await (const bytes of this.read(key, { first: 1, last: 4 })) {

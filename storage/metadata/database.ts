@@ -83,6 +83,8 @@ export async function transaction<T>(
     await tx.rollback().catch((rollbackError: Error) => {
       broken = rollbackError
     })
+    // A server that was demoted will not take this connection's next write either.
+    if (isReadOnly(error)) broken = error
     throw error
   } finally {
     client.off('error', onError)
@@ -141,6 +143,11 @@ export class Transaction implements Queryable {
 
 /** Error codes of Postgres the program reacts to. PostgreSQL manual, Appendix A. */
 const FOREIGN_KEY_VIOLATION = '23503'
+const READ_ONLY = '25006'
+
+function isReadOnly(error: unknown): error is Error {
+  return error instanceof DatabaseError && error.code === READ_ONLY
+}
 
 /** A row that this statement needs was deleted meanwhile. */
 export function isForeignKeyViolation(error: unknown): boolean {
@@ -160,8 +167,9 @@ export function isUnavailable(error: unknown): boolean {
 }
 
 // 08: connection, 53: out of resources, 57P: shutting down or starting up, 57014: cancelled after
-// its time, 40: a deadlock or a conflict that the server resolved against this statement.
-const UNAVAILABLE_CODE = /^(?:08...|40P01|40001|53[1-4]00|57014|57P0[1-5])$/
+// its time, 40: a deadlock or a conflict that the server resolved against this statement, 25006: a
+// standby, or a primary that was demoted.
+const UNAVAILABLE_CODE = /^(?:08...|25006|40P01|40001|53[1-4]00|57014|57P0[1-5])$/
 const CONNECTING = new Set<unknown>(['connect', 'getaddrinfo'])
 const NETWORK_CODE = /^(?:ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT)$/
 // Errors that pg raises without a code.

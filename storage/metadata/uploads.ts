@@ -25,8 +25,6 @@ export interface UploadSession {
   readonly contested: boolean
   /** Something may be left in the storage that `state` does not name. */
   readonly leftovers: boolean
-  /** Which claim on the session this is, counted from 1. */
-  readonly attempt: number
 }
 
 type UploadRow = Omit<UploadSession, 'digest' | 'tail' | 'hashState'> & {
@@ -37,7 +35,7 @@ type UploadRow = Omit<UploadSession, 'digest' | 'tail' | 'hashState'> & {
 
 const SESSION_COLUMNS = `s.id, s.repository_id as "repositoryId", s.algorithm,
   s.offset_bytes::float8 as "offset", s.driver_state as state, s.tail, s.digest,
-  s.hash_state as "hashState", s.contested, s.leftovers, s.attempts as attempt`
+  s.hash_state as "hashState", s.contested, s.leftovers`
 
 // Who begins or claims a session need not wait for the disk: when the database loses its last
 // moments, the client meets an unknown session and starts again. Bytes that were acknowledged, and
@@ -50,6 +48,8 @@ export interface NewUpload {
   readonly algorithm: DigestAlgorithm
   readonly state: UploadState
   readonly ttlSeconds: number
+  /** Whether the session outlives a crash of the database right after. */
+  readonly durable: boolean
 }
 
 export async function insertUpload(
@@ -62,7 +62,7 @@ export async function insertUpload(
     text: `insert into upload_sessions
              (id, repository_id, owner, algorithm, driver_state, expires_at)
            values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
-           returning ${WITHOUT_WAIT}`,
+           returning case when not $7 then ${WITHOUT_WAIT} end`,
     values: [
       upload.id,
       repositoryId,
@@ -70,6 +70,7 @@ export async function insertUpload(
       upload.algorithm,
       upload.state,
       upload.ttlSeconds,
+      upload.durable,
     ],
   })
 }
@@ -104,6 +105,8 @@ export interface UploadClaim {
   /** The process that wants to add bytes. */
   readonly writer: string
   readonly seconds: number
+  /** Whether the claim outlives a crash of the database right after. */
+  readonly durable?: boolean
 }
 
 /**
@@ -113,21 +116,20 @@ export interface UploadClaim {
 export async function claimUpload(
   db: Queryable,
   { repository, id, owner }: UploadKey,
-  { writer, seconds }: UploadClaim,
+  { writer, seconds, durable = false }: UploadClaim,
 ): Promise<UploadSession | undefined> {
   const { rows } = await db.query<UploadRow>({
     name: 'claim_upload',
     text: `update upload_sessions s
            set writer = $4, writer_until = now() + make_interval(secs => $5),
-               attempts = s.attempts + 1,
                contested = s.contested or (s.writer is not null and s.writer <> $4),
                leftovers = s.leftovers or s.writer is not null
            from repositories r
            where s.id = $1 and r.id = s.repository_id and r.name = $2
              and s.owner is not distinct from $3 and s.expires_at > now()
              and (s.writer is null or s.writer = $4 or s.writer_until < now())
-           returning ${SESSION_COLUMNS}, ${WITHOUT_WAIT}`,
-    values: [id, repository, owner, writer, seconds],
+           returning ${SESSION_COLUMNS}, case when not $6 then ${WITHOUT_WAIT} end`,
+    values: [id, repository, owner, writer, seconds, durable],
   })
   return toSession(rows[0])
 }
@@ -289,8 +291,8 @@ export async function claimExpiredUploads(
   db: Queryable,
   { writer, seconds }: UploadClaim,
   limit: number,
-): Promise<Pick<UploadSession, 'id' | 'state' | 'leftovers'>[]> {
-  const { rows } = await db.query<Pick<UploadSession, 'id' | 'state' | 'leftovers'>>({
+): Promise<Pick<UploadSession, 'id' | 'state'>[]> {
+  const { rows } = await db.query<Pick<UploadSession, 'id' | 'state'>>({
     text: `with expired as (
              select id from upload_sessions
              where expires_at < now() and (writer is null or writer_until < now())
@@ -298,10 +300,9 @@ export async function claimExpiredUploads(
              for update skip locked
            )
            update upload_sessions s
-           set writer = $1, writer_until = now() + make_interval(secs => $2),
-               leftovers = s.leftovers or s.writer is not null
+           set writer = $1, writer_until = now() + make_interval(secs => $2)
            from expired e where s.id = e.id
-           returning s.id, s.driver_state as state, s.leftovers`,
+           returning s.id, s.driver_state as state`,
     values: [writer, seconds, limit],
   })
   return rows

@@ -3,18 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { type Digest, digestOf } from '../../oci/digest.ts'
 import type { Location, Upload } from '../../storage/blob/blob-store.ts'
 import type { OpenedBlobStore } from './blob-store.ts'
-import {
-  append,
-  bytesOf,
-  CHUNK,
-  expectSame,
-  KIB,
-  lengthOf,
-  MIB,
-  newAppend,
-  seal,
-  stored,
-} from './bytes.ts'
+import { append, bytesOf, CHUNK, expectSame, KIB, lengthOf, MIB, seal, stored } from './bytes.ts'
 
 /** What the suite has for its tests, in each of them. */
 interface Suite {
@@ -57,7 +46,7 @@ export function describeAppends({ opened, start, commit, received }: Suite): voi
     it('asks for a pause when the store is behind, and loses nothing by it', async () => {
       const chunk = randomBytes(64 * KIB)
       const upload = start()
-      const writer = await store().appendUpload(upload, newAppend(expectsMore))
+      const writer = await store().appendUpload(upload, { expectsMore })
       let chunks = 0
       let behind: Promise<void> | undefined
       while (behind === undefined && chunks < 1024) {
@@ -76,7 +65,7 @@ export function describeAppends({ opened, start, commit, received }: Suite): voi
     it('that is discarded leaves the upload what it was', async () => {
       const kept = randomBytes(700)
       const upload = await append(store(), start(), [kept], expectsMore)
-      const writer = await store().appendUpload(stored(upload), newAppend(expectsMore))
+      const writer = await store().appendUpload(stored(upload), { expectsMore })
       await writer.write(randomBytes(2 * MIB))
       expect(await writer.discard()).toBe(true)
       expect(await writer.discard()).toBe(true)
@@ -91,7 +80,7 @@ export function describeAppends({ opened, start, commit, received }: Suite): voi
     it('that is discarded when much is stored already can be sent again', async () => {
       const kept = randomBytes(opened().keptBytes)
       const upload = await append(store(), start(), [kept], expectsMore)
-      const writer = await store().appendUpload(stored(upload), newAppend(expectsMore))
+      const writer = await store().appendUpload(stored(upload), { expectsMore })
       const rest = Array.from({ length: 40 }, () => randomBytes(MIB))
       for (const chunk of rest) await writer.write(chunk)
       expect(await writer.discard()).toBe(true)
@@ -101,7 +90,7 @@ export function describeAppends({ opened, start, commit, received }: Suite): voi
 
     it('can be discarded before its first byte is stored', async () => {
       const upload = start()
-      const writer = await store().appendUpload(upload, newAppend(expectsMore))
+      const writer = await store().appendUpload(upload, { expectsMore })
       writer.write(randomBytes(10))?.catch(() => {})
       await writer.discard()
       const content = randomBytes(5)

@@ -1,12 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect } from 'vitest'
-import type {
-  Append,
-  BlobStore,
-  ByteRange,
-  Upload,
-  UploadState,
-} from '../../storage/blob/blob-store.ts'
+import type { BlobStore, ByteRange, Upload, UploadState } from '../../storage/blob/blob-store.ts'
 
 export const KIB = 1024
 export const MIB = 1024 * KIB
@@ -18,26 +12,19 @@ export function stored({ state, ...rest }: Upload): Upload {
   return { ...rest, state: JSON.parse(JSON.stringify(state)) as UploadState }
 }
 
-let attempts = 0
-
-/** The terms of an append that no other in this process has the number of. */
-export function newAppend(expectsMore = true): Append {
-  return { attempt: ++attempts, expectsMore }
-}
-
 export async function append(
   store: BlobStore,
   upload: Upload,
   chunks: readonly Buffer[],
   expectsMore = true,
 ): Promise<Upload> {
-  const writer = await store.appendUpload(stored(upload), newAppend(expectsMore))
+  const writer = await store.appendUpload(stored(upload), { expectsMore })
   for (const chunk of chunks) await writer.write(chunk)
   return writer.finish()
 }
 
 export function seal(store: BlobStore, upload: Upload): Promise<Upload> {
-  return store.sealUpload(stored(upload), newAppend().attempt)
+  return store.sealUpload(stored(upload))
 }
 
 /** Chunks are the store's own and used again: each is copied before the next is asked for. */

@@ -28,6 +28,7 @@ async function startUpload(): Promise<UploadKey> {
     algorithm: 'sha256',
     state: {},
     ttlSeconds: 3600,
+    durable: false,
   } as const
   await insertUpload(db, repository.id, session)
   return { repository: repository.name, id, owner: undefined }

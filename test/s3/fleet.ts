@@ -2,7 +2,7 @@ import path from 'node:path'
 import { expect } from 'vitest'
 import type { SettingKey } from '../../config/settings.ts'
 import { variableOf } from '../../config/settings.ts'
-import { startEmbeddedPostgres } from '../../postgres/embedded.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../postgres/embedded.ts'
 import { dropExpiredUploads } from '../../registry/expired-uploads.ts'
 import { openPool, type Pool } from '../../storage/metadata/database.ts'
 import { type DatabaseProxy, openDatabaseProxy } from '../durability/support/database-proxy.ts'
@@ -30,9 +30,10 @@ export interface Fleet {
   readonly s3: S3Proxy
   /** To the database itself. */
   readonly db: Pool
+  readonly postgres: EmbeddedPostgres
   readonly stored: OpenedS3Store
   /** A replica as people run it. */
-  start(this: void, settings?: Settings): Promise<ServerProcess>
+  start(this: void, settings?: Settings, environment?: NodeJS.ProcessEnv): Promise<ServerProcess>
   /** One that can be told where to die. */
   startCrashing(this: void, settings?: Settings): Promise<ServerProcess>
   /** Lets every session expire, drops them, and asserts that the bucket has what rows name. */
@@ -55,7 +56,7 @@ export async function openFleet(): Promise<Fleet> {
   const stored = openS3Store()
   workspace.onClose(() => stored.close())
 
-  const options = (settings: Settings) => ({
+  const options = (settings: Settings, environment: NodeJS.ProcessEnv = {}) => ({
     settings: {
       'database.url': `postgres://${user}@127.0.0.1:${database.port}/${name}`,
       'database.connections': '5',
@@ -64,6 +65,7 @@ export async function openFleet(): Promise<Fleet> {
     environment: {
       ...s3Variables(stored.settings.prefix),
       [variableOf('storage.s3.endpoint')]: s3.endpoint,
+      ...environment,
     },
   })
   return {
@@ -71,8 +73,10 @@ export async function openFleet(): Promise<Fleet> {
     database,
     s3,
     db,
+    postgres,
     stored,
-    start: (settings = {}) => startProgram(workspace, options(settings)),
+    start: (settings = {}, environment = {}) =>
+      startProgram(workspace, options(settings, environment)),
     startCrashing: (settings = {}) => startCrashingServer(workspace, options(settings)),
     expectNothingLeftOver: () => expectNothingLeftOver(db, stored),
   }

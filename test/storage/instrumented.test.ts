@@ -25,10 +25,10 @@ it('an instrumented store reports each call once, and passes everything on', asy
   const content = Buffer.alloc(1_500_000, 7)
   const writer = await store.appendUpload(
     { offset: 0, state: store.startUpload('one') },
-    { attempt: 1, expectsMore: false },
+    { expectsMore: false },
   )
   await writer.write(content)
-  const upload = await store.sealUpload(await writer.finish(), 1)
+  const upload = await store.sealUpload(await writer.finish())
   const location = await store.commitUpload(upload, digestOf(content))
   let length = 0
   for await (const chunk of store.read(location)) length += chunk.length

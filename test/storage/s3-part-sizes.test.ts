@@ -36,9 +36,9 @@ describe('the parts of an upload to S3', () => {
   })
 
   it.each([
-    [32, 16],
-    [64, 8],
-    [200, 5],
+    [16, 16],
+    [32, 8],
+    [33, 5],
     [10_000, 5],
   ])('get smaller when %i uploads share the memory', (concurrent, mib) => {
     expect(firstPartBytes({ expectsMore: false, concurrent })).toBe(mib * MIB)

@@ -5,7 +5,7 @@ import { StorageUnavailable, type Upload, UploadLost } from '../../storage/blob/
 import { uploadOf } from '../../storage/blob/s3/upload-state.ts'
 import { S3BlobStore } from '../../storage/blob/s3.ts'
 import { describeBlobStore } from '../contract/blob-store.ts'
-import { append, bytesOf, expectSame, MIB, newAppend, seal, stored } from '../contract/bytes.ts'
+import { append, bytesOf, expectSame, MIB, seal, stored } from '../contract/bytes.ts'
 import { until } from '../durability/support/workspace.ts'
 import { countOpenRequests } from '../support/open-handles.ts'
 import { describeWithS3 } from '../support/s3.ts'
@@ -77,14 +77,14 @@ describeWithS3('an object storage', () => {
     it('are in the bucket once, under a key that names their session', async () => {
       const upload = await append(store, start(), [randomBytes(100)], false)
       const { id, key } = uploadOf(upload.state)
-      expect(key).toMatch(new RegExp(`^blobs/${id.slice(0, 2)}/${id}-\\d+$`))
+      expect(key).toMatch(new RegExp(`^blobs/${id.slice(0, 2)}/${id}-[0-9a-f]{16}$`))
       expect(await opened.contents()).toEqual({ objects: [key], multiparts: [] })
       expect(await store.commitUpload(upload)).toBe(key)
     })
 
     it('of a process that died are found by a sweep', async () => {
       const begun = start()
-      const dead = await store.appendUpload(begun, newAppend(false))
+      const dead = await store.appendUpload(begun, { expectsMore: false })
       for (let chunks = 0; chunks < 40; chunks++) await dead.write(randomBytes(MIB))
       await append(store, begun, [randomBytes(100)], false) // its process died before it said so
       expect((await opened.contents()).multiparts).toHaveLength(1)
@@ -100,7 +100,7 @@ describeWithS3('an object storage', () => {
 
     it('of a process that only seemed dead never change what another one made', async () => {
       const begun = start()
-      const late = await store.appendUpload(begun, newAppend(false))
+      const late = await store.appendUpload(begun, { expectsMore: false })
       await late.write(Buffer.from('late'))
       const content = randomBytes(100)
       const upload = await append(store, begun, [content], false)
@@ -113,7 +113,7 @@ describeWithS3('an object storage', () => {
 
     it('into which such a process puts another part are lost, not damaged', async () => {
       const upload = await append(store, start(), [randomBytes(6 * MIB)])
-      const late = await store.appendUpload(stored(upload), newAppend())
+      const late = await store.appendUpload(stored(upload), { expectsMore: true })
       const next = await append(store, upload, [randomBytes(6 * MIB)])
       await late.write(randomBytes(12 * MIB))
       await late.finish()

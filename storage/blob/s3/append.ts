@@ -1,10 +1,16 @@
 import type { LimitFunction } from 'p-limit'
 import pLimit from 'p-limit'
-import { type Append, StorageFull, type Upload, type UploadWriter } from '../blob-store.ts'
+import {
+  type Append,
+  type Location,
+  StorageFull,
+  type Upload,
+  type UploadWriter,
+} from '../blob-store.ts'
 import type { Multipart, Part, S3Objects } from './objects.ts'
 import { PartBuffer, type SpareBuffers } from './part-buffer.ts'
 import { MAX_PARTS, partBytes } from './part-sizes.ts'
-import { attemptKey, type S3Upload, uploadOf } from './upload-state.ts'
+import { newKey, type S3Upload, uploadOf } from './upload-state.ts'
 
 /** Parts of one upload that are sent at a time, of those that the process may send. */
 const IN_FLIGHT = 4
@@ -34,6 +40,8 @@ export class S3Append implements UploadWriter {
   readonly #parts: Part[]
   readonly #firstBytes: number
   readonly #leftovers: boolean
+  /** That of the multipart upload which is there already, or one of its own. */
+  readonly #key: Location
   /** Of how many parts the sending has begun. */
   #numbered: number
   #offset: number
@@ -65,6 +73,7 @@ export class S3Append implements UploadWriter {
     this.#numbered = this.#parts.length
     this.#offset = upload.offset
     this.#leftovers = upload.leftovers ?? false
+    this.#key = state.key ?? newKey(state.id)
     if (state.multipart !== undefined && state.key !== undefined) {
       const { uploadId } = state.multipart
       this.#multipart = Promise.resolve({ key: state.key, uploadId })
@@ -104,13 +113,6 @@ export class S3Append implements UploadWriter {
   async abandon(): Promise<void> {
     // All that this append has begun lies under a key that nobody else uses.
     await this.discard()
-  }
-
-  /** The key under which this append places what no earlier one has begun. */
-  get #key(): string {
-    return this.#from.multipart === undefined || this.#from.key === undefined
-      ? attemptKey(this.#from.id, this.#append.attempt)
-      : this.#from.key
   }
 
   #fill(bytes: Uint8Array): Promise<void> | undefined {

@@ -1,6 +1,9 @@
 const SMALLEST_BYTES = 64 * 1024
-/** Buffers of one size that wait to be used again. */
-const SPARE = 8
+/** Bytes in buffers that wait to be used again, and their least size. */
+const SPARE_BYTES = 64 * 1024 * 1024
+const LEAST_SPARE_BYTES = 4 * 1024 * 1024
+
+const NOTHING = Buffer.alloc(0)
 
 /**
  * The memory of one part while it is filled and sent. It grows with what is in it, so that a
@@ -8,15 +11,16 @@ const SPARE = 8
  */
 export class PartBuffer {
   readonly capacity: number
+  readonly #expected: number
   readonly #buffers: SpareBuffers
-  #memory: Buffer
+  #memory: Buffer = NOTHING
   #length = 0
 
   /** `expected`: bytes likely to come. */
   constructor(capacity: number, expected: number, buffers: SpareBuffers) {
     this.capacity = capacity
+    this.#expected = expected
     this.#buffers = buffers
-    this.#memory = buffers.take(Math.min(capacity, Math.max(expected, SMALLEST_BYTES)))
   }
 
   get length(): number {
@@ -44,14 +48,14 @@ export class PartBuffer {
   /** Lets others use the memory: nobody may read from it any more. */
   free(): void {
     this.#buffers.give(this.#memory)
-    this.#memory = Buffer.alloc(0)
+    this.#memory = NOTHING
     this.#length = 0
   }
 
   #makeRoom(bytes: number): void {
     if (bytes <= this.#memory.length) return
-    const size = Math.min(this.capacity, Math.max(bytes, 4 * this.#memory.length))
-    const larger = this.#buffers.take(size)
+    const wanted = Math.max(bytes, this.#expected, SMALLEST_BYTES, 4 * this.#memory.length)
+    const larger = this.#buffers.take(Math.min(this.capacity, wanted))
     larger.set(this.bytes)
     this.#buffers.give(this.#memory)
     this.#memory = larger
@@ -59,23 +63,26 @@ export class PartBuffer {
 }
 
 /**
- * Large buffers to use again: fresh memory has to be paid for page by page, and a garbage
- * collector that sees it come and go runs too often.
+ * Large buffers to use again: fresh memory has to be paid for page by page, and what is left to
+ * the garbage collector stays for a while.
  */
 export class SpareBuffers {
-  readonly #size: number
-  readonly #spare: Buffer[] = []
-
-  /** Keeps only buffers of `size` bytes. */
-  constructor(size: number) {
-    this.#size = size
-  }
+  readonly #spare = new Map<number, Buffer[]>()
+  #bytes = 0
 
   take(size: number): Buffer {
-    return (size === this.#size ? this.#spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(size)
+    const spare = this.#spare.get(size)?.pop()
+    if (spare === undefined) return Buffer.allocUnsafeSlow(size)
+    this.#bytes -= size
+    return spare
   }
 
   give(buffer: Buffer): void {
-    if (buffer.length === this.#size && this.#spare.length < SPARE) this.#spare.push(buffer)
+    const size = buffer.length
+    if (size < LEAST_SPARE_BYTES || this.#bytes + size > SPARE_BYTES) return
+    this.#bytes += size
+    const spare = this.#spare.get(size)
+    if (spare === undefined) this.#spare.set(size, [buffer])
+    else spare.push(buffer)
   }
 }

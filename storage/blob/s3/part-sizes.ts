@@ -4,13 +4,14 @@ const MAX_OBJECT_BYTES = 5 * 2 ** 40
 const MIB = 2 ** 20
 /** Every part but the last must have at least so many bytes. */
 const LEAST_PART_BYTES = 5 * MIB
-const FIRST_PART_BYTES = 16 * MIB
+/** Few sizes, so that memory of the same size is used again. */
+const FIRST_PART_BYTES = [16 * MIB, 8 * MIB, LEAST_PART_BYTES]
 
 /**
- * Bytes of memory for parts that are being filled, in one process. When so many uploads are
- * under way that they would need more, new ones make smaller parts.
+ * Bytes of memory that the parts being filled in one process should not exceed by much: with more
+ * uploads than fit into it, new ones make smaller parts.
  */
-const FILLING_BYTES = 512 * MIB
+const FILLING_BYTES = 256 * MIB
 
 export interface ExpectedUpload {
   readonly expectsMore: boolean
@@ -25,10 +26,10 @@ export interface ExpectedUpload {
  * pieces gets small parts, as what does not fill one is kept in the session.
  */
 export function firstPartBytes({ expectsMore, length = 0, concurrent }: ExpectedUpload): number {
-  const share = Math.floor(FILLING_BYTES / concurrent / MIB) * MIB
-  const wanted = expectsMore ? LEAST_PART_BYTES : Math.min(FIRST_PART_BYTES, share)
+  const share = expectsMore ? 0 : FILLING_BYTES / concurrent
+  const wanted = FIRST_PART_BYTES.find((bytes) => bytes <= share) ?? LEAST_PART_BYTES
   const needed = Math.ceil(Math.min(length, MAX_OBJECT_BYTES) / MAX_PARTS / MIB) * MIB
-  return Math.max(LEAST_PART_BYTES, wanted, needed)
+  return Math.max(wanted, needed)
 }
 
 /** Up to which part number the parts are how many times as large as the first. */

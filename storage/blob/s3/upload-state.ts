@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { Location, UploadState } from '../blob-store.ts'
 
 /**
@@ -25,7 +26,7 @@ export function keysOf(id: string): Location {
   return `blobs/${id.slice(0, 2)}/${id}-`
 }
 
-/** Where one append of an upload places what no earlier one has begun. */
-export function attemptKey(id: string, attempt: number): Location {
-  return `${keysOf(id)}${attempt}`
+/** A key that nothing else ever uses, whatever other processes do with the same upload. */
+export function newKey(id: string): Location {
+  return keysOf(id) + randomBytes(8).toString('hex')
 }

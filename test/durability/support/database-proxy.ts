@@ -16,14 +16,17 @@ export interface DatabaseProxy {
   hang(this: void): void
   /** Those that exist break; new ones work. */
   cut(this: void): void
+  /** Leads new connections to the database at another socket; those that exist break. */
+  leadTo(this: void, socketFile: string): void
   /** As it was in the beginning. What was held up by `hang` goes on. */
   restore(this: void): Promise<void>
   close(this: void): Promise<void>
 }
 
-export async function openDatabaseProxy(socketFile: string): Promise<DatabaseProxy> {
+export async function openDatabaseProxy(firstSocketFile: string): Promise<DatabaseProxy> {
   const sockets = new Set<Socket>()
   let hanging = false
+  let socketFile = firstSocketFile
 
   const join = (from: Socket, to: Socket) => {
     sockets.add(from)
@@ -66,6 +69,10 @@ export async function openDatabaseProxy(socketFile: string): Promise<DatabasePro
       sockets.forEach((socket) => socket.pause())
     },
     cut,
+    leadTo: (file) => {
+      socketFile = file
+      cut()
+    },
     restore: async () => {
       hanging = false
       sockets.forEach((socket) => socket.resume())

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createCipheriv, createHash } from 'node:crypto'
 import { type Answer, exchange } from './exchange.ts'
 
 export interface Content {
@@ -8,12 +8,9 @@ export interface Content {
 
 /** Pseudo-random bytes: the same seed gives the same content. */
 export function contentOf(seed: string, bytes: number): Content {
-  const content = Buffer.alloc(bytes)
-  let block = createHash('sha256').update(seed).digest()
-  for (let offset = 0; offset < bytes; offset += block.length) {
-    block.copy(content, offset)
-    block = createHash('sha256').update(block).digest()
-  }
+  const key = createHash('sha256').update(seed).digest()
+  const stream = createCipheriv('aes-256-ctr', key, Buffer.alloc(16))
+  const content = stream.update(Buffer.alloc(bytes))
   return { bytes: content, digest: digestOf(content) }
 }
 
