@@ -46,7 +46,12 @@ export async function append(
   const { session, signal } = lock
   if (first !== undefined && first !== session.offset) throw new OffsetMismatch(session.offset)
   lock.leftovers = true
-  const writer = await blobs.appendUpload(session, { expectsMore, length: contentLength })
+  const writer = await blobs.appendUpload(session, {
+    expectsMore,
+    length: contentLength,
+    signal,
+  })
+  let upload: Upload
   try {
     const maxBytes = limits.uploadBytes - session.offset
     const bytes = await receive(body, { writer, hash, maxBytes, signal })
@@ -54,10 +59,14 @@ export async function append(
       throw new RegistryError('SIZE_INVALID', `${length} bytes announced, ${bytes} received`)
     }
     verify?.()
-    return await writer.finish()
+    upload = await writer.finish()
   } catch (error) {
     if (signal.reason instanceof ClaimLost) await writer.abandon()
     else lock.leftovers = !(await writer.discard())
+    // What broke off may be told in many ways; why it did is what counts.
+    signal.throwIfAborted()
     throw error
   }
+  signal.throwIfAborted()
+  return upload
 }

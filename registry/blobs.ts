@@ -27,6 +27,12 @@ export async function statBlob(
   return blob
 }
 
+export interface ReadOptions {
+  readonly range?: ByteRange
+  /** Aborted when nobody waits for the bytes any more. */
+  readonly signal?: AbortSignal
+}
+
 /**
  * The bytes of a blob that {@link statBlob} found, under the terms of `BlobStore.read`: as many as
  * were recorded, or an error.
@@ -34,9 +40,9 @@ export async function statBlob(
 export function readBlob(
   { blobs }: Registry,
   blob: StoredBlob,
-  range: ByteRange = { first: 0, last: blob.sizeBytes - 1 },
+  { range = { first: 0, last: blob.sizeBytes - 1 }, signal }: ReadOptions = {},
 ): AsyncIterable<Uint8Array> {
-  return blobs.read(blob.location, range)
+  return blobs.read(blob.location, range, signal)
 }
 
 /**

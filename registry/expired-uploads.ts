@@ -1,3 +1,4 @@
+import { StorageUnavailable } from '../storage/blob/blob-store.ts'
 import { claimExpiredUploads, deleteUpload } from '../storage/metadata/uploads.ts'
 import type { Registry } from './registry.ts'
 
@@ -26,6 +27,7 @@ export async function dropExpiredUploads(registry: Registry): Promise<number> {
     } catch (error) {
       // One that cannot be dropped must not keep the others.
       log.warn({ err: error, session: id }, 'idle upload not dropped')
+      if (error instanceof StorageUnavailable) break
     }
   }
   return dropped

@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts'
 import { type Location, type Upload, UploadLost } from '../storage/blob/blob-store.ts'
 import { lockDigest, type StoredBlob } from '../storage/metadata/blobs.ts'
 import { lockRepository } from '../storage/metadata/repositories.ts'
-import { commitUpload } from '../storage/metadata/uploads.ts'
+import { commitUpload, deleteUpload } from '../storage/metadata/uploads.ts'
 import type { Registry } from './registry.ts'
 import { revoking } from './revocation.ts'
 import { ClaimLost, type UploadLock } from './upload-locks.ts'
@@ -42,10 +42,13 @@ export async function publishUpload(registry: Registry, publication: Publication
   }
   try {
     // Bytes that were there already make those of this upload superfluous.
-    if (known?.whole) await blobs.abortUpload(upload.state)
+    if (known?.whole) {
+      await blobs.abortUpload(upload.state)
+      await deleteUpload(registry.db, lock.session.id)
+    }
     if (lock.session.leftovers || upload.leftovers) await blobs.sweepUpload(upload.state)
   } catch (error) {
-    // The push has succeeded all the same.
+    // The push has succeeded all the same; a session that is still there is swept.
     log.warn({ err: error, session: lock.session.id }, 'upload not removed')
   }
 }
@@ -78,6 +81,7 @@ async function publishUnlessKnown(
       digest,
       sizeBytes: upload.offset,
       location,
+      superfluous: kept,
     })
     if (!committed) throw new ClaimLost()
     return undefined

@@ -38,7 +38,8 @@ export class UploadHashes {
         : new NativeHash(algorithm)
     }
     if (hashState !== undefined && algorithm === recorded) {
-      return PortableHash.open(algorithm, { state: hashState, offset })
+      // One of another version of the library cannot be read: the bytes are, at the end.
+      return PortableHash.open(algorithm, { state: hashState, offset }).catch(() => undefined)
     }
     const hash = this.#hashes.get(id)
     return hash?.offset === offset && hash.algorithm === algorithm ? hash.copy() : undefined

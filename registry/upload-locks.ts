@@ -8,6 +8,7 @@ import type { Pool } from '../storage/metadata/database.ts'
 import {
   claimUpload,
   endDeadClaim,
+  expireUpload,
   findUpload,
   releaseUpload,
   renewUploadClaims,
@@ -133,6 +134,11 @@ export class UploadLocks {
     return undefined
   }
 
+  /** Ends a session that cannot go on, so that its client is told the same from now on. */
+  async giveUp({ session, writer }: UploadLock): Promise<void> {
+    await expireUpload(this.#db, session.id, writer).catch(() => {})
+  }
+
   #hold(id: string): { held: Held; release: () => void } {
     const ended = new EventEmitter()
     const held: Held = {
@@ -179,14 +185,13 @@ export class UploadLocks {
   async #renew(): Promise<void> {
     this.#abortOverdue()
     const sentAtMs = performance.now()
-    const ids = [...this.#held.keys()]
+    const claimed = [...this.#held].filter(([, held]) => held.claimed)
+    const ids = claimed.map(([id]) => id)
     const renewed = await renewUploadClaims(this.#db, ids, this.#claimTerms()).catch(
       () => undefined,
     )
     if (renewed === undefined) return
-    for (const id of ids) {
-      const held = this.#held.get(id)
-      if (held === undefined || !held.claimed) continue
+    for (const [id, held] of claimed) {
       if (renewed.includes(id)) held.renewedAtMs = sentAtMs
       else held.controller.abort(new ClaimLost())
     }
@@ -226,6 +231,7 @@ export async function withUploadLock<T>(
     return result
   } catch (error) {
     if (error instanceof UploadLost) {
+      await locks.giveUp(lock)
       throw new RegistryError('BLOB_UPLOAD_UNKNOWN', key.id, { cause: error })
     }
     throw error

@@ -82,10 +82,10 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     handle: (request, response) => void callback(request, response),
     registry,
     close: async () => {
+      storage.close() // ends what the background does there
       await background.stop()
       await registry.changes?.close()
       await db.end()
-      storage.close()
     },
   }
 }

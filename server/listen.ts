@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
@@ -43,6 +43,10 @@ export async function listen(
     port: typeof address === 'object' && address !== null ? address.port : port,
     stop: async () => {
       unwatch()
+      // Who asks once more on a connection is told that it was the last time.
+      server.prependListener('request', (_request, response: ServerResponse) => {
+        response.shouldKeepAlive = false
+      })
       const closing = close(server, config['limits.drainSeconds'] * 1000)
       // A request may be on its way on a connection that was just made.
       const drop = setTimeout(() => silent.forEach((socket) => socket.destroy()), SILENT_MS)

@@ -45,11 +45,11 @@ export async function pullBlob(
   ctx.res.setHeader('Content-Type', CONTENT_TYPE)
   if (range === 'whole') {
     ctx.res.setHeader('Content-Length', sizeBytes)
-    return answerStream(ctx, 200, readBlob(registry, blob))
+    return answerStream(ctx, 200, (signal) => readBlob(registry, blob, { signal }))
   }
   ctx.res.setHeader('Content-Range', `bytes ${range.first}-${range.last}/${sizeBytes}`)
   ctx.res.setHeader('Content-Length', range.last - range.first + 1)
-  return answerStream(ctx, 206, readBlob(registry, blob, range))
+  return answerStream(ctx, 206, (signal) => readBlob(registry, blob, { range, signal }))
 }
 
 /** end-10 */

@@ -46,16 +46,22 @@ export function answerJson(
 export async function answerStream(
   ctx: RequestContext,
   status: number,
-  chunks: AsyncIterable<Uint8Array>,
+  chunks: (whileConnected: AbortSignal) => AsyncIterable<Uint8Array>,
 ): Promise<void> {
   ctx.respond = false
-  ctx.res.statusCode = status
+  const { res } = ctx
+  res.statusCode = status
+  const left = new AbortController()
+  const leave = () => left.abort()
+  res.once('close', leave)
   try {
-    for await (const chunk of chunks) await write(ctx.res, chunk)
-    ctx.res.end()
+    for await (const chunk of chunks(left.signal)) await write(res, chunk)
+    res.end()
   } catch (error) {
-    if (ctx.res.headersSent) ctx.res.destroy()
-    throw error
+    if (res.headersSent) res.destroy()
+    throw left.signal.aborted ? new ClientLeft() : error
+  } finally {
+    res.off('close', leave)
   }
 }
 

@@ -25,6 +25,8 @@ export interface Append {
   readonly expectsMore: boolean
   /** Bytes to come, when the client says so. It may be wrong. */
   readonly length?: number | undefined
+  /** Aborted when somebody else wants the upload: then nothing more should be waited for. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Where a blob lies. Only the driver that gave it out understands it. */
@@ -111,11 +113,12 @@ export interface BlobStore {
 
   /**
    * The bytes, or those of `range`. Chunks are large and belong to the store: one is valid
-   * until the next is asked for. Leaving the loop early frees what the read holds.
+   * until the next is asked for. Leaving the loop early frees what the read holds; `signal` does,
+   * sooner or later, also while a chunk is waited for.
    *
    * @throws BlobMissing at the first chunk when there is nothing at `location`
    */
-  read(location: Location, range?: ByteRange): AsyncIterable<Uint8Array>
+  read(location: Location, range?: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array>
 
   /** The size in bytes, or undefined when there is nothing at `location`. */
   size(location: Location): Promise<number | undefined>

@@ -47,8 +47,8 @@ export class InstrumentedBlobStore implements BlobStore {
     return this.#timed('sweep', this.#store.sweepUpload(state))
   }
 
-  read(location: Location, range?: ByteRange): AsyncIterable<Uint8Array> {
-    return this.#timedRead(this.#store.read(location, range))
+  read(location: Location, range?: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+    return this.#timedRead(this.#store.read(location, range, signal))
   }
 
   size(location: Location): Promise<number | undefined> {

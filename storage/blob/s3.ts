@@ -47,6 +47,7 @@ export class S3BlobStore implements BlobStore {
       objects: this.#objects,
       buffers: new SpareBuffers(),
       sending: pLimit(settings.partsInFlight),
+      sendingLarge: pLimit(1),
     }
     if (settings.redirect !== undefined) {
       const presigner = this.#objects.presigner(settings.redirect)
@@ -71,7 +72,10 @@ export class S3BlobStore implements BlobStore {
     // clients that send a blob in pieces say so.
     const writer = this.#writer({ offset: 0, state: { id }, leftovers: true }, append)
     try {
-      for await (const chunk of this.readUpload(upload)) await writer.write(chunk)
+      for await (const chunk of this.readUpload(upload)) {
+        append.signal?.throwIfAborted()
+        await writer.write(chunk)
+      }
     } catch (error) {
       await writer.discard()
       throw error
@@ -133,8 +137,8 @@ export class S3BlobStore implements BlobStore {
     }
   }
 
-  read(location: Location, range?: ByteRange): AsyncIterable<Uint8Array> {
-    return readObject(this.#objects, location, range)
+  read(location: Location, range?: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+    return readObject(this.#objects, location, { range, signal })
   }
 
   size(location: Location): Promise<number | undefined> {
@@ -162,7 +166,7 @@ export class S3BlobStore implements BlobStore {
     return this.#objects.clock.aheadSeconds
   }
 
-  /** Ends idle connections. */
+  /** Ends what is under way: the program ends. */
   close(): void {
     this.#objects.close()
   }

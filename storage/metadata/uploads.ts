@@ -199,7 +199,7 @@ export async function saveUpload(
            set offset_bytes = $3, driver_state = $4, digest = $5, writer = null,
                expires_at = now() + make_interval(secs => $6),
                tail = $7, hash_state = $8, leftovers = leftovers or $9
-           where id = $1 and writer = $2`,
+           where id = $1 and writer = $2 and expires_at > '-infinity'`,
     values: [
       id,
       progress.writer,
@@ -223,7 +223,7 @@ export async function saveSealedUpload(
 ): Promise<boolean> {
   const { rowCount } = await db.query({
     text: `update upload_sessions set driver_state = $3, tail = null
-           where id = $1 and writer = $2`,
+           where id = $1 and writer = $2 and expires_at > '-infinity'`,
     values: [id, writer, state],
   })
   return rowCount === 1
@@ -235,6 +235,8 @@ export interface FinishedUpload {
   readonly digest: Digest
   readonly sizeBytes: number
   readonly location: string
+  /** The blob lies elsewhere: the session stays, expired, until the bytes it names are removed. */
+  readonly superfluous: boolean
 }
 
 /**
@@ -244,12 +246,20 @@ export interface FinishedUpload {
  */
 export async function commitUpload(
   tx: Transaction,
-  { session, writer, digest, sizeBytes, location }: FinishedUpload,
+  { session, writer, digest, sizeBytes, location, superfluous }: FinishedUpload,
 ): Promise<boolean> {
   const { rowCount } = await tx.commitWith({
     name: 'commit_upload',
-    text: `with ended as (
-             delete from upload_sessions where id = $5 and writer = $6 returning id
+    text: `with deleted as (
+             delete from upload_sessions
+             where id = $5 and writer = $6 and expires_at > '-infinity' and not $7
+             returning id
+           ), expired as (
+             update upload_sessions set expires_at = '-infinity'
+             where id = $5 and writer = $6 and expires_at > '-infinity' and $7
+             returning id
+           ), ended as (
+             select id from deleted union all select id from expired
            ), blob as (
              insert into blobs (digest, size_bytes, location) select $1, $2, $3 from ended
              on conflict (digest) do update
@@ -260,7 +270,7 @@ export async function commitUpload(
              on conflict do nothing
            )
            select id from ended`,
-    values: [digest, sizeBytes, location, session.repositoryId, session.id, writer],
+    values: [digest, sizeBytes, location, session.repositoryId, session.id, writer, superfluous],
   })
   return rowCount === 1
 }
@@ -300,7 +310,8 @@ export async function claimExpiredUploads(
              for update skip locked
            )
            update upload_sessions s
-           set writer = $1, writer_until = now() + make_interval(secs => $2)
+           set writer = $1, writer_until = now() + make_interval(secs => $2),
+               expires_at = '-infinity'
            from expired e where s.id = e.id
            returning s.id, s.driver_state as state`,
     values: [writer, seconds, limit],

@@ -178,7 +178,8 @@ describe('an upload', () => {
       `update upload_sessions set expires_at = now() - interval '1 s' where id = $1`,
       [key.id],
     )
-    expect(await dropExpiredUploads(registry)).toBe(1)
+    // Others are those that tests above have ended.
+    expect(await dropExpiredUploads(registry)).toBeGreaterThan(0)
     expect(await readdir(path.join(test.root, 'uploads'))).not.toContain(key.id)
     await expect(getUploadOffset(registry, key)).rejects.toMatchObject({
       code: 'BLOB_UPLOAD_UNKNOWN',

@@ -166,15 +166,15 @@ describeWithS3('replicas whose clocks are ten minutes apart', () => {
   it('push, go on with each other and send clients to the bucket as others do', async (test) => {
     requireFaketime(test)
     const redirecting = { 'storage.s3.redirect': 'true', 'storage.s3.redirectSeconds': '60' }
-    const replicas = await Promise.all(
-      ['-10m', '+0m', '+10m'].map((shift) =>
-        fleet.start(redirecting, {
-          LD_PRELOAD: FAKETIME,
-          FAKETIME: shift,
-          FAKETIME_DONT_FAKE_MONOTONIC: '1',
-        }),
-      ),
-    )
+    const replicas: ServerProcess[] = []
+    for (const shift of ['-10m', '+0m', '+10m']) {
+      const environment = {
+        LD_PRELOAD: FAKETIME,
+        FAKETIME: shift,
+        FAKETIME_DONT_FAKE_MONOTONIC: '1',
+      }
+      replicas.push(await fleet.start(redirecting, environment))
+    }
     const { bytes, digest } = contentOf('skewed', 13 * MIB)
     let turn = 0
     const anywhere = { host: () => replicas[turn++ % 3]!.host, repository: REPOSITORY }
@@ -186,10 +186,11 @@ describeWithS3('replicas whose clocks are ten minutes apart', () => {
     }
     expectStatus('PUT', await put(anywhere, session, digest), 201)
 
+    const clocks: number[] = []
     const urls: string[] = []
     for (const replica of replicas) {
-      const dates = (await exchange(replica.host, { method: 'GET', path: '/v2/' })).headers.date
-      process.stdout.write(`a replica that takes it to be ${dates}\n`)
+      const { date } = (await exchange(replica.host, { method: 'GET', path: '/v2/' })).headers
+      clocks.push(Date.parse(String(date)))
       const target = `/v2/${REPOSITORY}/blobs/${digest}`
       const answer = await exchange(replica.host, { method: 'GET', path: target })
       expectStatus('GET', answer, 307)
@@ -199,6 +200,7 @@ describeWithS3('replicas whose clocks are ten minutes apart', () => {
       expect(fetched.status).toBe(200)
       expect(Buffer.from(await fetched.arrayBuffer()).equals(bytes)).toBe(true)
     }
+    expect(Math.round((clocks[2]! - clocks[0]!) / 60_000)).toBe(20)
     // Signed for the same moment, as the bucket has it.
     expect(new Set(urls.map((url) => new URL(url).searchParams.get('X-Amz-Date'))).size).toBe(1)
     await fleet.expectNothingLeftOver()

@@ -9,7 +9,7 @@ import {
 } from '../blob-store.ts'
 import type { Multipart, Part, S3Objects } from './objects.ts'
 import { PartBuffer, type SpareBuffers } from './part-buffer.ts'
-import { MAX_PARTS, partBytes } from './part-sizes.ts'
+import { LARGE_PART_BYTES, LEAST_PART_BYTES, MAX_PARTS, partBytes } from './part-sizes.ts'
 import { newKey, type S3Upload, uploadOf } from './upload-state.ts'
 
 /** Parts of one upload that are sent at a time, of those that the process may send. */
@@ -21,6 +21,8 @@ export interface SharedByAppends {
   readonly buffers: SpareBuffers
   /** Lets through as many parts as the process may send at a time. */
   readonly sending: LimitFunction
+  /** The same for parts that take much memory. */
+  readonly sendingLarge: LimitFunction
 }
 
 /**
@@ -35,8 +37,12 @@ export class S3Append implements UploadWriter {
   readonly #append: Append
   readonly #onEnd: () => void
   readonly #sending = pLimit(IN_FLIGHT)
+  /** Parts that wait to be sent or are being sent. */
+  readonly #sends = new Set<Promise<void>>()
+  /** Those of them that are being sent. */
   readonly #underWay = new Set<Promise<void>>()
   readonly #abort = new AbortController()
+  readonly #stop = () => this.#fail(new Error('the append was given up'))
   readonly #parts: Part[]
   readonly #firstBytes: number
   readonly #leftovers: boolean
@@ -78,6 +84,7 @@ export class S3Append implements UploadWriter {
       const { uploadId } = state.multipart
       this.#multipart = Promise.resolve({ key: state.key, uploadId })
     }
+    append.signal?.addEventListener('abort', this.#stop)
     this.#part = this.#newPart((tail?.length ?? 0) + (append.length ?? 0))
     if (tail !== undefined) this.#part.take(tail) // less than a part
   }
@@ -91,9 +98,9 @@ export class S3Append implements UploadWriter {
   async finish(): Promise<Upload> {
     const { expectsMore } = this.#append
     if (!expectsMore && this.#numbered === 0) await this.#putWhole()
-    // What is kept with the session is less than a part.
-    else if (this.#part.full || (!expectsMore && this.#part.length > 0)) void this.#send()
-    await Promise.all(this.#underWay)
+    // What the storage takes as a part is not kept with the session.
+    else if (this.#part.length >= (expectsMore ? LEAST_PART_BYTES : 1)) void this.#send()
+    await Promise.all(this.#sends)
     if (this.#failure !== undefined) throw this.#failure
     const upload = expectsMore ? await this.#open() : await this.#sealed()
     this.#end()
@@ -102,8 +109,7 @@ export class S3Append implements UploadWriter {
 
   async discard(): Promise<boolean> {
     if (this.#ended) return true
-    this.#failure ??= new Error('the append was discarded')
-    this.#abort.abort()
+    this.#fail(new Error('the append was discarded'))
     await Promise.allSettled(this.#underWay)
     const removed = await Promise.allSettled([this.#abortMultipart(), this.#removePlaced()])
     this.#end()
@@ -134,19 +140,21 @@ export class S3Append implements UploadWriter {
     const part = this.#part
     const number = ++this.#numbered
     this.#part = this.#newPart(part.capacity)
+    const limit =
+      part.capacity > LARGE_PART_BYTES ? this.#shared.sendingLarge : this.#shared.sending
     const started = new Promise<void>((resolve, reject) => {
-      const sent = this.#sending(() =>
-        this.#shared.sending(async () => {
-          resolve()
-          await this.#putPart(number, part)
-        }),
-      ).catch((error: Error) => {
-        this.#failure ??= error
-        this.#abort.abort() // no other part is of any use now
+      const put = () => {
+        resolve()
+        const putting = this.#putPart(number, part)
+        this.#underWay.add(putting)
+        return putting.finally(() => this.#underWay.delete(putting))
+      }
+      const sent = this.#sending(() => limit(put)).catch((error: Error) => {
+        this.#fail(error)
         reject(error)
       })
-      this.#underWay.add(sent)
-      void sent.finally(() => this.#underWay.delete(sent))
+      this.#sends.add(sent)
+      void sent.finally(() => this.#sends.delete(sent))
     })
     started.catch(() => {}) // what failed is told by the next write, or by finish
     return started
@@ -185,7 +193,7 @@ export class S3Append implements UploadWriter {
     const multipart = await this.#multipart
     if (multipart !== undefined) {
       this.#placed = true
-      await this.#shared.objects.complete(multipart, this.#parts)
+      await this.#shared.objects.complete(multipart, this.#parts, this.#abort.signal)
     }
     return this.#upload({ id: this.#from.id, key: this.#key })
   }
@@ -206,9 +214,16 @@ export class S3Append implements UploadWriter {
     }
   }
 
+  /** From now on nothing that is sent is of any use. */
+  #fail(error: Error): void {
+    this.#failure ??= error
+    this.#abort.abort()
+  }
+
   #end(): void {
     if (this.#ended) return
     this.#ended = true
+    this.#append.signal?.removeEventListener('abort', this.#stop)
     this.#part.free()
     this.#onEnd()
   }

@@ -1,5 +1,6 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
+import type { Duplex } from 'node:stream'
 import { S3Client, type ServerSideEncryption } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 
@@ -25,7 +26,7 @@ export interface S3Settings {
   readonly checksums: 'required' | 'supported'
   /** PEM of certificate authorities to trust for this endpoint. */
   readonly ca: string | undefined
-  /** Connections for writing, and as many for reading. */
+  /** Connections for writing. Reads are as many as there are clients that read. */
   readonly sockets: number
   readonly connectSeconds: number
   /** On a connection on which no byte moves for so long, the request is given up. */
@@ -44,13 +45,21 @@ export interface RedirectSettings {
   readonly seconds: number
 }
 
+export interface ClientOptions {
+  readonly endpoint?: string | undefined
+  /** Most connections at a time; further requests wait for one. */
+  readonly sockets?: number
+}
+
 /**
  * A client with connections of its own: long downloads must not use up those of uploads.
  *
  * Requests never ask to continue (`Expect`), for which the SDK opens a connection each.
  */
-export function createClient(settings: S3Settings, endpoint = settings.endpoint): S3Client {
-  const agentOptions = { keepAlive: true, maxSockets: settings.sockets }
+export function createClient(settings: S3Settings, options: ClientOptions = {}): S3Client {
+  const { endpoint = settings.endpoint, sockets = Number.POSITIVE_INFINITY } = options
+  const agentOptions = { keepAlive: true, maxSockets: sockets }
+  const connectMs = settings.connectSeconds * 1000
   const checksums = settings.checksums === 'required' ? 'WHEN_REQUIRED' : 'WHEN_SUPPORTED'
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint }),
@@ -63,10 +72,35 @@ export function createClient(settings: S3Settings, endpoint = settings.endpoint)
     requestChecksumCalculation: checksums,
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler: new NodeHttpHandler({
-      httpAgent: new HttpAgent(agentOptions),
-      httpsAgent: new HttpsAgent({ ...agentOptions, ...(settings.ca && { ca: settings.ca }) }),
-      connectionTimeout: settings.connectSeconds * 1000,
+      httpAgent: connectingWithin(connectMs, new HttpAgent(agentOptions)),
+      httpsAgent: connectingWithin(
+        connectMs,
+        new HttpsAgent({ ...agentOptions, ...(settings.ca && { ca: settings.ca }) }),
+      ),
       socketTimeout: settings.idleSeconds * 1000,
     }),
   })
+}
+
+/**
+ * The handler of the SDK has a time for connecting too, but counts the wait for a free connection
+ * as well: a busy process would take a storage that is fine for one that cannot be reached.
+ */
+function connectingWithin<Agent extends HttpAgent>(ms: number, agent: Agent): Agent {
+  const create = agent.createConnection.bind(agent)
+  agent.createConnection = (options, callback) => {
+    const socket = create(options, callback)
+    if (socket) giveUpConnecting(socket, ms)
+    return socket
+  }
+  return agent
+}
+
+function giveUpConnecting(socket: Duplex, ms: number): void {
+  const overdue = setTimeout(() => {
+    const error = Object.assign(new Error('no connection in time'), { code: 'ETIMEDOUT' })
+    socket.destroy(error)
+  }, ms)
+  const settled = () => clearTimeout(overdue)
+  socket.once('connect', settled).once('close', settled)
 }

@@ -15,6 +15,7 @@ import {
 } from '@aws-sdk/client-s3'
 import type { ByteRange, Location } from '../blob-store.ts'
 import { createClient, type RedirectSettings, type S3Settings } from './client.ts'
+import { closerOf } from './closing.ts'
 import { asStorageFailure, isMissing, isUploadGone } from './failure.ts'
 import { Presigner } from './presign.ts'
 import { ServerClock } from './server-clock.ts'
@@ -40,12 +41,14 @@ export class S3Objects {
   readonly #writing: S3Client
   readonly #reading: S3Client
   readonly #settings: S3Settings
+  readonly #closers: readonly (() => void)[]
   readonly clock = new ServerClock()
 
   constructor(settings: S3Settings) {
     this.#settings = settings
-    this.#writing = createClient(settings)
+    this.#writing = createClient(settings, { sockets: settings.sockets })
     this.#reading = createClient(settings)
+    this.#closers = [closerOf(this.#writing), closerOf(this.#reading)]
     this.clock.watch(this.#writing)
     this.clock.watch(this.#reading)
   }
@@ -60,6 +63,7 @@ export class S3Objects {
     await orFailure(this.#writing.send(object, { ...(signal && { abortSignal: signal }) }))
   }
 
+  /** Not to be broken off: what it made would not be known. */
   async startMultipart(key: Location): Promise<Multipart> {
     const create = new CreateMultipartUploadCommand({ ...this.#at(key), ...this.#kept() })
     const { UploadId: uploadId } = await orFailure(this.#writing.send(create))
@@ -91,7 +95,11 @@ export class S3Objects {
    *
    * @throws UploadLost when neither the multipart upload nor an object of its size is there
    */
-  async complete({ key, uploadId }: Multipart, parts: readonly Part[]): Promise<void> {
+  async complete(
+    { key, uploadId }: Multipart,
+    parts: readonly Part[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const complete = new CompleteMultipartUploadCommand({
       ...this.#at(key),
       UploadId: uploadId,
@@ -100,8 +108,9 @@ export class S3Objects {
       },
     })
     try {
-      await this.#writing.send(complete)
+      await this.#writing.send(complete, { abortSignal: signal })
     } catch (error) {
+      if (signal.aborted) throw asStorageFailure(error)
       const bytes = parts.reduce((sum, [, partBytes]) => sum + partBytes, 0)
       if ((await this.size(key)) === bytes) return
       throw asStorageFailure(error)
@@ -133,12 +142,18 @@ export class S3Objects {
    * The caller consumes or destroys the stream. Throws what the SDK does: `read.ts` tells the
    * cases apart.
    */
-  async get(key: Location, range: ByteRange | undefined): Promise<ObjectBody> {
+  async get(
+    key: Location,
+    range: ByteRange | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<ObjectBody> {
     const get = new GetObjectCommand({
       ...this.#at(key),
       ...(range && { Range: `bytes=${range.first}-${range.last}` }),
     })
-    const { Body: body, ContentLength: bytes = 0 } = await this.#reading.send(get)
+    const { Body: body, ContentLength: bytes = 0 } = await this.#reading.send(get, {
+      ...(signal && { abortSignal: signal }),
+    })
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the SDK gives on Node
     return { chunks: body as Readable, bytes }
   }
@@ -177,7 +192,7 @@ export class S3Objects {
 
   /** For clients that reach the bucket at `endpoint`, or as the server does. */
   presigner({ endpoint, seconds }: RedirectSettings): Presigner {
-    return new Presigner(createClient(this.#settings, endpoint), {
+    return new Presigner(createClient(this.#settings, { endpoint }), {
       bucket: this.#settings.bucket,
       keyOf: (location) => this.#keyOf(location),
       seconds,
@@ -185,10 +200,9 @@ export class S3Objects {
     })
   }
 
-  /** Ends idle connections. */
+  /** Ends what is under way. */
   close(): void {
-    this.#writing.destroy()
-    this.#reading.destroy()
+    for (const close of this.#closers) close()
   }
 
   #at(key: Location) {

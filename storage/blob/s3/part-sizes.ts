@@ -3,7 +3,9 @@ export const MAX_PARTS = 10_000
 const MAX_OBJECT_BYTES = 5 * 2 ** 40
 const MIB = 2 ** 20
 /** Every part but the last must have at least so many bytes. */
-const LEAST_PART_BYTES = 5 * MIB
+export const LEAST_PART_BYTES = 5 * MIB
+/** Of parts that are larger one process sends one at a time, whatever it may send of others. */
+export const LARGE_PART_BYTES = 64 * MIB
 /** Few sizes, so that memory of the same size is used again. */
 const FIRST_PART_BYTES = [16 * MIB, 8 * MIB, LEAST_PART_BYTES]
 
@@ -28,8 +30,8 @@ export interface ExpectedUpload {
 export function firstPartBytes({ expectsMore, length = 0, concurrent }: ExpectedUpload): number {
   const share = expectsMore ? 0 : FILLING_BYTES / concurrent
   const wanted = FIRST_PART_BYTES.find((bytes) => bytes <= share) ?? LEAST_PART_BYTES
-  const needed = Math.ceil(Math.min(length, MAX_OBJECT_BYTES) / MAX_PARTS / MIB) * MIB
-  return Math.max(wanted, needed)
+  const needed = Math.ceil(length / MAX_PARTS / MIB) * MIB
+  return Math.max(wanted, Math.min(needed, LARGE_PART_BYTES))
 }
 
 /** Up to which part number the parts are how many times as large as the first. */

@@ -7,20 +7,21 @@ const MAX_CUTS = 3
 
 /**
  * The bytes of an object as they arrive. A body that is cut off is taken up again where it ended:
- * objects never change. Leaving the loop early ends the request.
+ * objects never change. Leaving the loop early ends the request, and so does `signal`, which
+ * need not wait for the next chunk.
  *
  * @throws BlobMissing, StorageUnavailable
  */
 export async function* readObject(
   objects: S3Objects,
   key: Location,
-  range: ByteRange | undefined,
+  { range, signal }: { range: ByteRange | undefined; signal?: AbortSignal | undefined },
 ): AsyncIterable<Uint8Array> {
   let position = range?.first ?? 0
   let end = range === undefined ? undefined : range.last + 1
   let cuts = 0
   while (end === undefined || position < end) {
-    const body = await request(objects, key, position, end)
+    const body = await request(objects, key, { first: position, end, signal })
     end = position + body.bytes
     let cut: unknown
     try {
@@ -32,18 +33,25 @@ export async function* readObject(
     } catch (error) {
       cut = error
     }
-    if (position < end && ++cuts > MAX_CUTS) throw asStorageFailure(cut)
+    if (position < end && (signal?.aborted || ++cuts > MAX_CUTS)) throw asStorageFailure(cut)
   }
+}
+
+/** What is still to be read; `end` is not known before the first answer to a read of the whole. */
+interface Rest {
+  readonly first: number
+  readonly end: number | undefined
+  readonly signal: AbortSignal | undefined
 }
 
 async function request(
   objects: S3Objects,
   key: Location,
-  first: number,
-  end: number | undefined,
+  { first, end, signal }: Rest,
 ): Promise<ObjectBody> {
   try {
-    const body = await objects.get(key, end === undefined ? undefined : { first, last: end - 1 })
+    const range = end === undefined ? undefined : { first, last: end - 1 }
+    const body = await objects.get(key, range, signal)
     if (end === undefined || body.bytes === end - first) return body
     body.chunks.destroy()
   } catch (error) {

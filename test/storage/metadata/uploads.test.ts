@@ -233,10 +233,43 @@ describe('a finished upload', () => {
     await age(key.id, 'writer_until')
     await claimUpload(db, key, B)
     const digest = digestOf(Buffer.from('too late'))
-    const upload = { session, writer: A.writer, digest, sizeBytes: 8, location: 'there' }
+    const upload = {
+      session,
+      writer: A.writer,
+      digest,
+      sizeBytes: 8,
+      location: 'there',
+      superfluous: false,
+    }
     expect(await transaction(db, (tx) => commitUpload(tx, upload))).toBe(false)
     expect((await db.query('select from blobs where digest = $1', [digest])).rowCount).toBe(0)
     expect(await findUpload(db, key)).toBeDefined()
+  })
+
+  it('whose bytes are superfluous stays, expired, until they are removed', async () => {
+    await finish('kept', 'superfluous')
+    const key = await startUpload()
+    const session = (await claimUpload(db, key, A))!
+    const digest = digestOf(Buffer.from('superfluous'))
+    const upload = { session, writer: A.writer, digest, sizeBytes: 11, superfluous: true }
+    const committed = transaction(db, (tx) => commitUpload(tx, { ...upload, location: 'kept' }))
+    expect(await committed).toBe(true)
+    expect(await findUpload(db, key)).toBeUndefined()
+    await age(key.id, 'writer_until')
+    const ids = (await claimExpiredUploads(db, B, 1000)).map(({ id }) => id)
+    expect(ids).toContain(key.id)
+  })
+
+  it('is nothing once the session was expired, however late its statement comes', async () => {
+    const key = await startUpload()
+    const session = (await claimUpload(db, key, A))!
+    expect(await expireUpload(db, key.id, A.writer)).toBe(true)
+    const digest = digestOf(Buffer.from('cancelled'))
+    const upload = { session, writer: A.writer, digest, sizeBytes: 9, location: 'gone' }
+    const late = transaction(db, (tx) => commitUpload(tx, { ...upload, superfluous: false }))
+    expect(await late).toBe(false)
+    expect(await saveUpload(db, key.id, progress)).toBe(false)
+    expect((await db.query('select from blobs where digest = $1', [digest])).rowCount).toBe(0)
   })
 
   it('has its bytes where the last one put them, and lives again when it was dying', async () => {
@@ -253,7 +286,14 @@ async function finish(location: string, content: string) {
   const key = await startUpload()
   const session = (await claimUpload(db, key, A))!
   const digest = digestOf(Buffer.from(content))
-  const upload = { session, writer: A.writer, digest, sizeBytes: content.length, location }
+  const upload = {
+    session,
+    writer: A.writer,
+    digest,
+    sizeBytes: content.length,
+    location,
+    superfluous: false,
+  }
   expect(await transaction(db, (tx) => commitUpload(tx, upload))).toBe(true)
   const { rows } = await db.query('select location, state from blobs where digest = $1', [digest])
   return { key, digest, rows }
