@@ -69,7 +69,7 @@ export const S3_SETTINGS = {
   'storage.s3.sockets': {
     schema: wholeNumber(1, 10_000),
     standard: '200',
-    text: 'Most connections of one process for writing, and as many for reading.',
+    text: 'Most connections of one process for writing. Each download has one of its own.',
   },
   'storage.s3.connectSeconds': {
     schema: seconds,

@@ -65,7 +65,7 @@ export const SETTINGS = {
   'database.connections': {
     schema: wholeNumber(2, 1000),
     standard: '10',
-    text: 'Most connections of one process to the database.',
+    text: 'Most connections of one process to the database, besides one that listens where processes share it.',
   },
   'storage.type': {
     schema: z.enum(['filesystem', 's3'], { error: "expected 'filesystem' or 's3'" }),
