@@ -2,7 +2,9 @@ import { once } from 'node:events'
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
+import { Server as NetServer } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 
@@ -34,6 +36,7 @@ export async function listen(
   server.on('clientError', answerClientError)
 
   const silent = trackSilent(server)
+  const begun = trackBegun(server)
 
   const { host, port } = config.listen
   server.listen({ port, ...(host === '' ? {} : { host }) })
@@ -43,12 +46,11 @@ export async function listen(
     port: typeof address === 'object' && address !== null ? address.port : port,
     stop: async () => {
       unwatch()
-      // Who asks once more on a connection is told that it was the last time.
-      server.prependListener('request', (_request, response: ServerResponse) => {
-        response.shouldKeepAlive = false
-      })
       const closing = close(server, config['limits.drainSeconds'] * 1000)
-      // A request may be on its way on a connection that was just made.
+      // Who is answered from now on is told that it was the last time on this connection.
+      begun.forEach(announceEnd)
+      server.prependListener('request', (_request, response) => announceEnd(response))
+      // A request may be on its way on a connection that was just made, or that has just been idle.
       const drop = setTimeout(() => silent.forEach((socket) => socket.destroy()), SILENT_MS)
       await closing
       clearTimeout(drop)
@@ -108,11 +110,30 @@ function trackSilent(server: Server | TlsServer): ReadonlySet<Duplex> {
   return silent
 }
 
+/** Answers that are not complete. */
+function trackBegun(server: Server | TlsServer): ReadonlySet<ServerResponse> {
+  const begun = new Set<ServerResponse>()
+  server.on('request', (_request, response: ServerResponse) => {
+    begun.add(response)
+    response.once('close', () => begun.delete(response))
+  })
+  return begun
+}
+
+function announceEnd(response: ServerResponse): void {
+  if (!response.headersSent) response.shouldKeepAlive = false
+}
+
 async function close(server: Server | TlsServer, drainMs: number): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  // Not the method of an HTTP server, which closes idle connections at once: a request that is on
+  // its way on one would be cut, and a load balancer may not send it elsewhere.
+  const closed = new Promise<void>((resolve) => {
+    NetServer.prototype.close.call(server, () => resolve())
+  })
+  const overdue = setTimeout(() => server.closeAllConnections(), drainMs)
+  await Promise.race([closed, sleep(SILENT_MS)])
   // A connection that becomes idle now would stay open for its keep-alive time.
   const idle = setInterval(() => server.closeIdleConnections(), 50)
-  const overdue = setTimeout(() => server.closeAllConnections(), drainMs)
   await closed
   clearInterval(idle)
   clearTimeout(overdue)

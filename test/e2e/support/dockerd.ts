@@ -7,8 +7,8 @@ import type { Workspace } from './workspace.ts'
 export interface Docker {
   /** Runs the docker client against this daemon. @throws Error with its output */
   docker(this: void, ...args: string[]): Promise<string>
-  /** Builds an image from nothing that holds one file. */
-  build(this: void, image: string, content: string): Promise<void>
+  /** Builds an image from nothing, with one layer of one file for each of the contents. */
+  build(this: void, image: string, ...contents: readonly (string | Uint8Array)[]): Promise<void>
   /** The digest under which the daemon knows the image in the repository, `sha256:…`. */
   digestOf(this: void, repository: string): Promise<string>
 }
@@ -45,11 +45,15 @@ export async function startDockerd(workspace: Workspace, name: string): Promise<
   let builds = 0
   return {
     docker,
-    build: async (image, content) => {
+    build: async (image, ...contents) => {
       builds += 1
       const context = await workspace.folder(`${name}-build-${builds}`)
-      await writeFile(path.join(context, 'content'), content)
-      await writeFile(path.join(context, 'Dockerfile'), 'FROM scratch\nCOPY content /content\n')
+      const steps = ['FROM scratch']
+      for (const [index, content] of contents.entries()) {
+        await writeFile(path.join(context, `content-${index}`), content)
+        steps.push(`COPY content-${index} /`)
+      }
+      await writeFile(path.join(context, 'Dockerfile'), `${steps.join('\n')}\n`)
       await docker('build', '--quiet', '--tag', image, context)
     },
     digestOf: async (repository) => {

@@ -9,6 +9,8 @@ export interface Exchange {
   readonly target: string
   readonly status: number
   readonly requestBytes: number
+  /** Of the answer's body. */
+  readonly responseBytes: number
 }
 
 export interface RecordingProxy {
@@ -81,6 +83,10 @@ async function forward(
   const [[response]] = await Promise.all([answered, pipeline(incoming, upstream)])
   const status = response.statusCode ?? 0
   outgoing.writeHead(status, response.headers)
+  let responseBytes = 0
+  response.on('data', (chunk: Buffer) => {
+    responseBytes += chunk.length
+  })
   await pipeline(response, outgoing)
-  return { method, target, status, requestBytes }
+  return { method, target, status, requestBytes, responseBytes }
 }

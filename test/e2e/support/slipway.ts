@@ -12,31 +12,41 @@ export interface Slipway {
   readonly host: string
   readonly pid: number
   readonly dataDirectory: string
+  readonly logFile: string
   stop(this: void): Promise<void>
   kill(this: void): Promise<void>
 }
 
+export interface SlipwayOptions {
+  /** That of an earlier server that has ended; without it, one with a free port. */
+  readonly host?: string
+  /** Settings besides the data folder and the address; without them, where blobs lie. */
+  readonly environment?: NodeJS.ProcessEnv
+}
+
 /**
- * Starts the built server on a free port with its data in the workspace, which also ends it.
- * `dataDirectory` names that of an earlier server that has ended.
+ * Starts the built server with its data in the workspace, which also ends it. `dataDirectory`
+ * names that of an earlier server that has ended.
  *
  * @throws Error with the end of its log when it does not become ready
  */
 export async function startSlipway(
   workspace: Workspace,
   dataDirectory = path.join(workspace.directory, 'data'),
+  options: SlipwayOptions = {},
 ): Promise<Slipway> {
-  const host = `127.0.0.1:${await freePort()}`
+  const host = options.host ?? `127.0.0.1:${await freePort()}`
   const url = `http://${host}`
+  const logFile = `${dataDirectory}.log`
   const { pid, stop, kill } = await startDaemon({
     command: executable,
     args: ['serve', '--data', dataDirectory, '--listen', host],
-    environment: storageVariables(dataDirectory),
-    logFile: path.join(workspace.directory, 'slipway.log'),
+    environment: options.environment ?? storageVariables(dataDirectory),
+    logFile,
     isReady: () => answers(`${url}/readyz`),
   })
   workspace.onClose(stop)
-  return { url, host, pid, dataDirectory, stop, kill }
+  return { url, host, pid, dataDirectory, logFile, stop, kill }
 }
 
 /** Blobs lie in the data folder, or in the bucket of the tests where SLIPWAY_TEST_STORAGE is s3. */

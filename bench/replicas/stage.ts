@@ -1,0 +1,99 @@
+import { readFileSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { startEmbeddedPostgres } from '../../postgres/embedded.ts'
+import { nginxConfiguration } from '../../test/e2e/support/nginx-configuration.ts'
+import { freePort, startServer } from '../peers/server-process.ts'
+import type { Parts } from './cpu.ts'
+import { startS3Server } from './s3-server.ts'
+
+const program = fileURLToPath(new URL('../../bin/slipway.cjs', import.meta.url))
+
+/** From how many replicas there are figures. */
+export const mostReplicas = 3
+
+/** Everything that takes part but the client, running. */
+export interface Stage {
+  /** Where nginx serves with so many replicas behind it. */
+  portFor(this: void, replicas: number): number
+  /** The processes whose trees make up each part. */
+  readonly parts: Parts<readonly number[]>
+}
+
+type OnClose = (close: () => Promise<void>) => void
+
+/**
+ * Starts the database, the S3 server, all replicas, and an nginx for each number of them, in an
+ * empty directory that any user may enter. What has been started ends by what `onClose` is given.
+ */
+export async function openStage(directory: string, s3: string, onClose: OnClose): Promise<Stage> {
+  const folder = async (name: string) => {
+    const made = path.join(directory, name)
+    await mkdir(made)
+    return made
+  }
+  const log = { debug() {}, info() {}, warn() {}, error() {} }
+  const cluster = path.join(directory, 'database')
+  const postgres = await startEmbeddedPostgres({ directory: cluster, log })
+  onClose(() => postgres.stop())
+  const storage = await startS3Server(s3, path.join(directory, 's3'), onClose)
+
+  const { host: socket, port, user, database } = postgres.connection
+  const environment = {
+    SLIPWAY_DATABASE_URL: `postgres://${user}@localhost:${port}/${database}?host=${socket}`,
+    SLIPWAY_LOG_LEVEL: 'warn',
+    ...storage.variables,
+  }
+  const replicas: Awaited<ReturnType<typeof startReplica>>[] = []
+  for (let replica = 1; replica <= mostReplicas; replica++) {
+    const started = await startReplica(await folder(`replica-${replica}`), environment)
+    onClose(started.stop)
+    replicas.push(started)
+  }
+  const proxies: Awaited<ReturnType<typeof startNginx>>[] = []
+  for (let count = 1; count <= mostReplicas; count++) {
+    const hosts = replicas.slice(0, count).map(({ host }) => host)
+    const started = await startNginx(await folder(`nginx-${count}`), hosts)
+    onClose(started.stop)
+    proxies.push(started)
+  }
+
+  const postmaster = readFileSync(path.join(cluster, 'cluster', 'postmaster.pid'), 'utf8')
+  return {
+    portFor: (count) => proxies[count - 1]?.port ?? 0,
+    parts: {
+      replicas: replicas.map(({ pid }) => pid),
+      nginx: proxies.map(({ pid }) => pid),
+      s3: storage.roots,
+      postgres: [Number.parseInt(postmaster, 10)],
+    },
+  }
+}
+
+async function startReplica(directory: string, environment: NodeJS.ProcessEnv) {
+  const host = `127.0.0.1:${await freePort()}`
+  const started = await startServer({
+    command: program,
+    arguments: ['serve', '--data', path.join(directory, 'data'), '--listen', host],
+    environment,
+    directory,
+    readyUrl: `http://${host}/readyz`,
+  })
+  return { ...started, host }
+}
+
+async function startNginx(directory: string, replicas: readonly string[]) {
+  const port = await freePort()
+  const listen = `127.0.0.1:${port}`
+  const file = path.join(directory, 'nginx.conf')
+  await writeFile(file, await nginxConfiguration({ listen, replicas, directory }))
+  const started = await startServer({
+    command: 'nginx',
+    arguments: ['-c', file, '-e', 'stderr', '-g', 'daemon off;'],
+    environment: { PATH: `${process.env['PATH']}:/usr/sbin` },
+    directory,
+    readyUrl: `http://${listen}/healthz`,
+  })
+  return { ...started, port }
+}
