@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 
-export const usage = `Usage: node --import tsx bench/replicas/main.ts [options]
+const usage = `Usage: node --import tsx bench/replicas/main.ts [options]
 
   --quick      small sizes and one round: to see that it runs, not to believe its figures
   --rounds N   rounds of every measurement, instead of 3
