@@ -19,9 +19,9 @@ describe('config check --probe', () => {
   })
 
   it('says which folder cannot be used, and why', () => {
-    const root = '/proc/nowhere'
+    const root = '/dev/null/nowhere'
     const { status, stderr } = slipway([...PROBE, '--storage-root', root])
-    expect(stderr).toContain('ENOENT')
+    expect(stderr).toContain('ENOTDIR')
     expect(status).toBe(1)
   })
 

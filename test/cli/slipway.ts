@@ -15,6 +15,11 @@ export function slipway(words: string[], { environment = {}, file = '' } = {}) {
   return spawnSync(
     process.execPath,
     ['--import', import.meta.resolve('tsx'), path.join(ROOT, 'cli/main.ts'), ...words],
-    { cwd: folder, encoding: 'utf8', env: { ...Object.fromEntries(inherited), ...environment } },
+    {
+      cwd: folder,
+      encoding: 'utf8',
+      timeout: 60_000,
+      env: { ...Object.fromEntries(inherited), ...environment },
+    },
   )
 }
