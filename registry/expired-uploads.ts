@@ -1,5 +1,6 @@
 import { StorageUnavailable } from '../storage/blob/blob-store.ts'
-import { claimExpiredUploads, deleteUpload } from '../storage/metadata/uploads.ts'
+import { claimExpiredUploads } from '../storage/metadata/upload-claims.ts'
+import { deleteUpload } from '../storage/metadata/uploads.ts'
 import type { Registry } from './registry.ts'
 
 const BATCH = 100

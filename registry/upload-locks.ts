@@ -8,10 +8,12 @@ import type { Pool } from '../storage/metadata/database.ts'
 import {
   claimUpload,
   endDeadClaim,
-  expireUpload,
-  findUpload,
   releaseUpload,
   renewUploadClaims,
+} from '../storage/metadata/upload-claims.ts'
+import {
+  expireUpload,
+  findUpload,
   type UploadKey,
   type UploadSession,
 } from '../storage/metadata/uploads.ts'

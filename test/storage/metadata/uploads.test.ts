@@ -6,14 +6,16 @@ import { type Pool, transaction } from '../../../storage/metadata/database.ts'
 import {
   claimExpiredUploads,
   claimUpload,
+  releaseAllUploads,
+  releaseUpload,
+  renewUploadClaims,
+} from '../../../storage/metadata/upload-claims.ts'
+import {
   commitUpload,
   deleteUpload,
   expireUpload,
   findUpload,
   insertUpload,
-  releaseAllUploads,
-  releaseUpload,
-  renewUploadClaims,
   saveSealedUpload,
   saveUpload,
   type UploadKey,
