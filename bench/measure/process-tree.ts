@@ -62,7 +62,7 @@ export function readMemory(roots: readonly number[]): Memory {
 }
 
 /** CPU time of all living processes and of the dead ones their parents have waited for. */
-function readCpuSeconds(roots: readonly number[]): number {
+export function readCpuSeconds(roots: readonly number[]): number {
   let ticks = 0
   for (const pid of processTree(roots)) {
     const stat = read(`/proc/${pid}/stat`)

@@ -1,6 +1,6 @@
 /** What each part costs in CPU time, and how busy the machine is; from /proc (Linux only). */
 import { readFileSync } from 'node:fs'
-import { processTree } from '../measure/process-tree.ts'
+import { readCpuSeconds } from '../measure/process-tree.ts'
 
 /** Something of each part of an installation. */
 export interface Parts<T> {
@@ -16,9 +16,6 @@ export interface Cost<T> {
   /** Part of the machine's CPU time that was used, by whomever; at most 1. */
   readonly busy: number
 }
-
-/** USER_HZ: what /proc counts in, 100 on every Linux that Node runs on. */
-const ticksPerSecond = 100
 
 /** Runs `work` and says what the trees of processes under `parts` used meanwhile. */
 export async function measureCost<T>(
@@ -47,19 +44,6 @@ export function mapParts<T, R>(
     s3: of(parts.s3, 's3'),
     postgres: of(parts.postgres, 'postgres'),
   }
-}
-
-/** CPU time of all living processes and of the dead ones their parents have waited for. */
-function readCpuSeconds(roots: readonly number[]): number {
-  let ticks = 0
-  for (const pid of processTree(roots)) {
-    const stat = read(`/proc/${pid}/stat`)
-    // The command name may hold spaces; the fields are counted from behind its parenthesis.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    // utime, stime, cutime, cstime
-    for (const field of fields.slice(11, 15)) ticks += Number(field)
-  }
-  return ticks / ticksPerSecond
 }
 
 /** Ticks of all cores since boot. */

@@ -176,7 +176,7 @@ export async function commitUpload(
              where id = $5 and writer = $6 and expires_at > '-infinity' and not $7
              returning id
            ), expired as (
-             update upload_sessions set expires_at = '-infinity'
+             update upload_sessions set expires_at = '-infinity', writer = null
              where id = $5 and writer = $6 and expires_at > '-infinity' and $7
              returning id
            ), ended as (

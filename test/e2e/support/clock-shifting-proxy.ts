@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
+import { listenOnLoopback } from './loopback.ts'
 import type { Workspace } from './workspace.ts'
 
 /**
@@ -15,16 +16,7 @@ export async function startClockShiftingProxy(
   const server = createServer((incoming, outgoing) => {
     forward(new URL(target), aheadMs, incoming, outgoing).catch(() => outgoing.destroy())
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  workspace.onClose(async () => {
-    server.close()
-    server.closeAllConnections()
-    await once(server, 'close')
-  })
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return `http://127.0.0.1:${address.port}`
+  return `http://${await listenOnLoopback(workspace, server)}`
 }
 
 async function forward(

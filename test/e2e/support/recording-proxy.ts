@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
+import { listenOnLoopback } from './loopback.ts'
 import type { Workspace } from './workspace.ts'
 
 export interface Exchange {
@@ -36,18 +37,9 @@ export async function startRecordingProxy(
     )
   })
   server.requestTimeout = 0
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  workspace.onClose(async () => {
-    server.close()
-    server.closeAllConnections()
-    await once(server, 'close')
-  })
-
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
+  const host = await listenOnLoopback(workspace, server)
   return {
-    host: `127.0.0.1:${address.port}`,
+    host,
     take: () => {
       const taken = exchanges
       exchanges = []
