@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { startEmbeddedPostgres } from '../../postgres/embedded.ts'
+import { startSeparatePostgres } from '../support/separate-postgres.ts'
 import { type DatabaseProxy, openDatabaseProxy } from './support/database-proxy.ts'
 import { exchange } from './support/exchange.ts'
 import {
@@ -36,10 +36,8 @@ describe('an external database', () => {
 
   beforeAll(async () => {
     workspace = await openWorkspace()
-    const log = { debug() {}, info() {}, warn() {}, error() {} }
     const directory = path.join(workspace.folder, 'external')
-    const postgres = await startEmbeddedPostgres({ directory, log })
-    workspace.onClose(() => postgres.stop())
+    const postgres = await startSeparatePostgres(directory, workspace.onClose)
     const { host, port, user, database } = postgres.connection
     proxy = await openDatabaseProxy(path.join(host, `.s.PGSQL.${port}`))
     workspace.onClose(() => proxy.close())

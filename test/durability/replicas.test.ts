@@ -1,8 +1,8 @@
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { startEmbeddedPostgres } from '../../postgres/embedded.ts'
 import { openPool, type Pool } from '../../storage/metadata/database.ts'
+import { startSeparatePostgres } from '../support/separate-postgres.ts'
 import { type DatabaseProxy, openDatabaseProxy } from './support/database-proxy.ts'
 import { exchange } from './support/exchange.ts'
 import { CONTAINERD, contentOf, expectStatus, imageOf, pushManifest } from './support/pushes.ts'
@@ -47,10 +47,8 @@ describe('two replicas', () => {
 
   beforeAll(async () => {
     workspace = await openWorkspace()
-    const log = { debug() {}, info() {}, warn() {}, error() {} }
     const directory = path.join(workspace.folder, 'external')
-    const postgres = await startEmbeddedPostgres({ directory, log })
-    workspace.onClose(() => postgres.stop())
+    const postgres = await startSeparatePostgres(directory, workspace.onClose)
     const { connection } = postgres
     pool = openPool({ connection, size: 1, onError: () => {} })
     workspace.onClose(() => pool.end())

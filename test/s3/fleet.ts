@@ -2,7 +2,7 @@ import path from 'node:path'
 import { expect } from 'vitest'
 import type { SettingKey } from '../../config/settings.ts'
 import { variableOf } from '../../config/settings.ts'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../postgres/embedded.ts'
+import type { EmbeddedPostgres } from '../../postgres/embedded.ts'
 import { dropExpiredUploads } from '../../registry/expired-uploads.ts'
 import { openPool, type Pool } from '../../storage/metadata/database.ts'
 import { type DatabaseProxy, openDatabaseProxy } from '../durability/support/database-proxy.ts'
@@ -17,6 +17,7 @@ import { openTestRegistry } from '../support/registry.ts'
 import { s3Backend, s3Variables } from '../support/s3.ts'
 import { S3Proxy } from '../support/s3-proxy.ts'
 import { type OpenedS3Store, openS3Store } from '../support/s3-store.ts'
+import { startSeparatePostgres } from '../support/separate-postgres.ts'
 import { storageOf } from '../support/storage.ts'
 
 type Settings = Readonly<Partial<Record<SettingKey, string>>>
@@ -42,10 +43,8 @@ export interface Fleet {
 
 export async function openFleet(): Promise<Fleet> {
   const workspace = await openWorkspace()
-  const log = { debug() {}, info() {}, warn() {}, error() {} }
   const directory = path.join(workspace.folder, 'database')
-  const postgres = await startEmbeddedPostgres({ directory, log })
-  workspace.onClose(() => postgres.stop())
+  const postgres = await startSeparatePostgres(directory, workspace.onClose)
   const { host, port, user, database: name } = postgres.connection
   const database = await openDatabaseProxy(path.join(host, `.s.PGSQL.${port}`))
   workspace.onClose(() => database.close())

@@ -3,7 +3,6 @@ import { rename } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it, type TestContext } from 'vitest'
-import { startEmbeddedPostgres } from '../../postgres/embedded.ts'
 import { exchange } from '../durability/support/exchange.ts'
 import { expectBlob, Ledger } from '../durability/support/inspect.ts'
 import { expectPushAndPull, expectUnavailable, readiness } from '../durability/support/outage.ts'
@@ -21,6 +20,7 @@ import {
 import type { ServerProcess } from '../durability/support/server.ts'
 import { until } from '../durability/support/workspace.ts'
 import { describeWithS3 } from '../support/s3.ts'
+import { startSeparatePostgres } from '../support/separate-postgres.ts'
 import { type Fleet, openFleet, to } from './fleet.ts'
 
 const MIB = 2 ** 20
@@ -105,10 +105,8 @@ describeWithS3('replicas whose database fails', () => {
     await fleet.postgres.stop()
     const { folder } = fleet.workspace
     await rename(path.join(folder, 'database'), path.join(folder, 'standby'))
-    const log = { debug() {}, info() {}, warn() {}, error() {} }
-    const directory = path.join(folder, 'standby')
-    const standby = await startEmbeddedPostgres({ directory, log })
-    fleet.workspace.onClose(() => standby.stop())
+    const standbyFolder = path.join(folder, 'standby')
+    const standby = await startSeparatePostgres(standbyFolder, fleet.workspace.onClose)
     const { host, port } = standby.connection
     fleet.database.leadTo(path.join(host, `.s.PGSQL.${port}`))
     await fleet.database.restore()

@@ -1,7 +1,7 @@
 import path from 'node:path'
-import { startEmbeddedPostgres } from '../../../postgres/embedded.ts'
 import { s3Variables } from '../../support/s3.ts'
 import { openS3Store } from '../../support/s3-store.ts'
+import { startSeparatePostgres } from '../../support/separate-postgres.ts'
 import { type Slipway, startSlipway } from './slipway.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -18,10 +18,8 @@ interface ReplicaOptions {
 }
 
 export async function openFleet(workspace: Workspace): Promise<Fleet> {
-  const log = { debug() {}, info() {}, warn() {}, error() {} }
   const directory = path.join(workspace.directory, 'database')
-  const postgres = await startEmbeddedPostgres({ directory, log })
-  workspace.onClose(() => postgres.stop())
+  const postgres = await startSeparatePostgres(directory, workspace.onClose)
   const stored = openS3Store()
   workspace.onClose(() => stored.close())
 
