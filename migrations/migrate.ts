@@ -14,13 +14,14 @@ export interface Migration {
 
 /**
  * Applies every migration the database lacks, oldest first, each in a transaction of its own.
- * Servers may start at the same time: one migrates, the others wait.
+ * Servers may start at the same time: one migrates, the others wait. Only tests give migrations
+ * other than those of this folder.
  *
  * @returns the files applied
  * @throws when the database was migrated by a newer program, or by other files of the same number
  */
-export async function migrate(pool: Pool): Promise<string[]> {
-  const migrations = await readMigrations(new URL('.', import.meta.url))
+export async function migrate(pool: Pool, given?: readonly Migration[]): Promise<string[]> {
+  const migrations = given ?? (await readMigrations(new URL('.', import.meta.url)))
   const client = await pool.connect()
   try {
     await client.query('select pg_advisory_lock($1)', [LOCK])
@@ -35,6 +36,22 @@ export async function migrate(pool: Pool): Promise<string[]> {
   }
 }
 
+/**
+ * The files that `migrate` would apply, none of which it applies: for who must leave the database as
+ * the servers on it know it.
+ *
+ * @throws as {@link migrate} does
+ */
+export async function pendingMigrations(pool: Pool): Promise<string[]> {
+  const migrations = await readMigrations(new URL('.', import.meta.url))
+  const { rows } = await pool.query<{ found: boolean }>({
+    text: `select to_regclass('migrations') is not null as found`,
+  })
+  const applied = rows[0]?.found ? await readVersions(pool) : new Map<number, string>()
+  check(migrations, applied)
+  return migrations.filter(({ version }) => !applied.has(version)).map(({ file }) => file)
+}
+
 export async function readMigrations(folder: URL): Promise<Migration[]> {
   const names = (await readdir(folder)).filter((name) => FILE_NAME.test(name)).toSorted()
   return Promise.all(
@@ -46,7 +63,6 @@ export async function readMigrations(folder: URL): Promise<Migration[]> {
   )
 }
 
-/** Version to the checksum of the file it was applied from. */
 async function readApplied(client: PoolClient): Promise<Map<number, string>> {
   await client.query(`
     create table if not exists migrations (
@@ -54,7 +70,12 @@ async function readApplied(client: PoolClient): Promise<Map<number, string>> {
       checksum    text not null,
       applied_at  timestamptz not null default now()
     )`)
-  const { rows } = await client.query<{ version: number; checksum: string }>(
+  return readVersions(client)
+}
+
+/** Version to the checksum of the file it was applied from. */
+async function readVersions(db: Pool | PoolClient): Promise<Map<number, string>> {
+  const { rows } = await db.query<{ version: number; checksum: string }>(
     'select version, checksum from migrations',
   )
   return new Map(rows.map(({ version, checksum }) => [version, checksum]))

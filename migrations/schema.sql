@@ -29,6 +29,67 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.refuse_audit_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if tg_op = 'DELETE' and current_setting('slipway.prunes_audit', true) = 'on' then
+    return old;
+  end if;
+  raise exception 'audit events are not changed';
+end
+$function$;
+
+create table access_version (
+  singleton boolean default true not null,
+  version bigint default 1 not null,
+  constraint access_version_pkey PRIMARY KEY (singleton),
+  constraint access_version_singleton_check CHECK (singleton)
+);
+
+create table accounts (
+  id bigint generated always as identity not null,
+  kind text not null,
+  name text collate "C" not null,
+  description text default ''::text not null,
+  password_hash text,
+  secret_hash bytea,
+  admin boolean default false not null,
+  disabled boolean default false not null,
+  generation integer default 1 not null,
+  expires_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  created_at timestamp with time zone default now() not null,
+  created_by text,
+  constraint accounts_pkey PRIMARY KEY (id),
+  constraint accounts_name_key UNIQUE (name),
+  constraint accounts_secret_hash_key UNIQUE (secret_hash),
+  constraint accounts_check CHECK (((kind = 'user'::text) OR (password_hash IS NULL))),
+  constraint accounts_check1 CHECK (((kind = 'robot'::text) = (secret_hash IS NOT NULL))),
+  constraint accounts_kind_check CHECK ((kind = ANY (ARRAY['user'::text, 'robot'::text])))
+);
+
+create table audit_events (
+  id bigint generated always as identity not null,
+  at timestamp with time zone default now() not null,
+  actor text collate "C",
+  action text collate "C" not null,
+  repository text collate "C",
+  target text,
+  result text not null,
+  address text,
+  request_id text,
+  detail text,
+  constraint audit_events_pkey PRIMARY KEY (id),
+  constraint audit_events_result_check CHECK ((result = ANY (ARRAY['done'::text, 'denied'::text, 'failed'::text])))
+);
+CREATE INDEX audit_events_by_action ON public.audit_events USING btree (action, id);
+CREATE INDEX audit_events_by_actor ON public.audit_events USING btree (actor, id);
+CREATE INDEX audit_events_by_age ON public.audit_events USING btree (at);
+CREATE INDEX audit_events_by_repository ON public.audit_events USING btree (repository, id);
+CREATE TRIGGER audit_events_append_only BEFORE DELETE OR UPDATE ON public.audit_events FOR EACH ROW EXECUTE FUNCTION refuse_audit_change();
+
 create table blobs (
   digest text collate "C" not null,
   size_bytes bigint not null,
@@ -40,6 +101,76 @@ create table blobs (
   constraint blobs_size_bytes_check CHECK ((size_bytes >= 0)),
   constraint blobs_state_check CHECK ((state = ANY (ARRAY['live'::text, 'deleting'::text, 'quarantined'::text])))
 );
+
+create table credentials (
+  id uuid not null,
+  kind text not null,
+  account_id bigint,
+  parent_id uuid,
+  subject text not null,
+  name text default ''::text not null,
+  secret_hash bytea not null,
+  coverage jsonb,
+  generation integer,
+  revision text,
+  created_at timestamp with time zone default now() not null,
+  expires_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  followed boolean default false not null,
+  constraint credentials_pkey PRIMARY KEY (id),
+  constraint credentials_secret_hash_key UNIQUE (secret_hash),
+  constraint credentials_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id) ON DELETE CASCADE,
+  constraint credentials_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES credentials(id) ON DELETE CASCADE,
+  constraint credentials_check CHECK (((kind = 'keyless'::text) = (account_id IS NULL))),
+  constraint credentials_kind_check CHECK ((kind = ANY (ARRAY['personal'::text, 'identity'::text, 'keyless'::text])))
+);
+CREATE INDEX credentials_by_account ON public.credentials USING btree (account_id, kind, created_at);
+CREATE INDEX credentials_by_expiry ON public.credentials USING btree (expires_at);
+CREATE INDEX credentials_by_parent ON public.credentials USING btree (parent_id);
+CREATE UNIQUE INDEX credentials_names ON public.credentials USING btree (account_id, name) WHERE (kind = 'personal'::text);
+
+create table grants (
+  id bigint generated always as identity not null,
+  effect text not null,
+  subject text collate "C" not null,
+  repositories text[] not null,
+  tags text[],
+  actions text[] not null,
+  description text default ''::text not null,
+  created_at timestamp with time zone default now() not null,
+  created_by text,
+  constraint grants_pkey PRIMARY KEY (id),
+  constraint grants_effect_check CHECK ((effect = ANY (ARRAY['allow'::text, 'deny'::text])))
+);
+CREATE INDEX grants_by_subject ON public.grants USING btree (subject, id);
+
+create table group_members (
+  group_id bigint not null,
+  account_id bigint not null,
+  constraint group_members_pkey PRIMARY KEY (group_id, account_id),
+  constraint group_members_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts(id) ON DELETE CASCADE,
+  constraint group_members_group_id_fkey FOREIGN KEY (group_id) REFERENCES groups(id) ON DELETE CASCADE
+);
+CREATE INDEX group_members_by_account ON public.group_members USING btree (account_id);
+
+create table groups (
+  id bigint generated always as identity not null,
+  name text collate "C" not null,
+  description text default ''::text not null,
+  created_at timestamp with time zone default now() not null,
+  created_by text,
+  constraint groups_pkey PRIMARY KEY (id),
+  constraint groups_name_key UNIQUE (name)
+);
+
+create table login_failures (
+  key text collate "C" not null,
+  failures integer not null,
+  last_at timestamp with time zone not null,
+  locked_until timestamp with time zone,
+  constraint login_failures_pkey PRIMARY KEY (key)
+);
+CREATE INDEX login_failures_by_age ON public.login_failures USING btree (last_at);
 
 create table manifest_blobs (
   manifest_id bigint not null,
@@ -104,6 +235,13 @@ create table repository_blobs (
 );
 CREATE INDEX repository_blobs_by_digest ON public.repository_blobs USING btree (digest);
 
+create table signing_keys (
+  id text not null,
+  private_jwk jsonb not null,
+  created_at timestamp with time zone default now() not null,
+  constraint signing_keys_pkey PRIMARY KEY (id)
+);
+
 create table tag_events (
   id bigint generated always as identity not null,
   repository_id bigint not null,
@@ -152,3 +290,10 @@ create table upload_sessions (
   constraint upload_sessions_offset_bytes_check CHECK ((offset_bytes >= 0))
 );
 CREATE INDEX upload_sessions_by_expiry ON public.upload_sessions USING btree (expires_at);
+
+create table used_assertions (
+  hash bytea not null,
+  expires_at timestamp with time zone not null,
+  constraint used_assertions_pkey PRIMARY KEY (hash)
+);
+CREATE INDEX used_assertions_by_expiry ON public.used_assertions USING btree (expires_at);

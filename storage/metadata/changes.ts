@@ -23,8 +23,11 @@ import { notifyAtCommit, notifyNow } from './changes/notify.ts'
 import type { Transaction } from './database.ts'
 
 const CHANNEL = 'slipway_changed'
-// A second more than the lease: clocks need not run alike.
-const SETTLE_MS = LEASE_MS + 1000
+/**
+ * How long after a commit no process goes by what was before, whether it has heard or not. A second
+ * more than the lease: clocks need not run alike.
+ */
+export const SETTLE_MS = LEASE_MS + 1000
 
 /** Answers that are not true any more. A field left out stands for all: `{}` is everything. */
 export interface Revocation {
@@ -37,6 +40,8 @@ export type Message =
   | ({ readonly kind: 'revoked' } & Revocation)
   /** A request waits for the upload session that another process writes to. */
   | { readonly kind: 'upload wanted'; readonly id: string }
+  /** Who may do what is not what it was. */
+  | { readonly kind: 'access changed' }
 
 /** Sends a message to the other processes if and when the transaction commits. */
 export type Announce = (tx: Transaction, message: Message) => Promise<void>
@@ -88,7 +93,8 @@ export class Changes {
 
   /**
    * Calls `hear`, which must not throw, with each message of another process. None is kept for
-   * who does not listen at that moment; whoever lost its connection hears that all is `revoked`.
+   * who does not listen at that moment; whoever lost its connection hears that all is `revoked`,
+   * and that access changed.
    */
   on<Kind extends Message['kind']>(
     kind: Kind,
@@ -130,6 +136,14 @@ export class Changes {
     }
   }
 
+  /** Runs `work` as {@link settling} does, and waits for nobody: for what denies nothing. */
+  announcing<T>(work: (announce: Announce) => Promise<T>): Promise<T> {
+    const from = this.#listener.name
+    return work((tx, message) =>
+      notifyAtCommit(tx, CHANNEL, JSON.stringify({ from, message } satisfies Envelope)),
+    )
+  }
+
   #receive(channel: string, payload: string): void {
     try {
       if (channel === CHANNEL) this.#hear(JSON.parse(payload))
@@ -153,8 +167,8 @@ export class Changes {
   }
 
   #revokeAll(): void {
-    const message: Message = { kind: 'revoked' }
-    this.#messages.emit(message.kind, message)
+    const messages: Message[] = [{ kind: 'revoked' }, { kind: 'access changed' }]
+    for (const message of messages) this.#messages.emit(message.kind, message)
   }
 
   #send(channel: string, content: Envelope | Receipt): Promise<void> {

@@ -21,8 +21,10 @@ async function openEmptyDatabase() {
   return { pool, other }
 }
 
+const FOLDER = new URL('../../migrations/', import.meta.url)
+
 const files = async () => {
-  const migrations = await readMigrations(new URL('../../migrations/', import.meta.url))
+  const migrations = await readMigrations(FOLDER)
   return migrations.map(({ file }) => file)
 }
 
@@ -41,16 +43,13 @@ describe('a migration', () => {
 
   it('goes on where an older program ended', async () => {
     const { pool } = await openEmptyDatabase()
-    await migrate(pool)
-    const newest = (await files()).at(-1)!
-    await pool.query('delete from migrations where version = $1', [Number(newest.slice(0, 4))])
-    // What the newest file adds.
-    await pool.query('alter table upload_sessions drop tail, drop hash_state, drop leftovers')
+    const migrations = await readMigrations(FOLDER)
+    await migrate(pool, migrations.slice(0, 2))
     await pool.query(
       `insert into upload_sessions (id, driver_state, expires_at)
        values (gen_random_uuid(), '{"file":"x"}', now())`,
     )
-    expect(await migrate(pool)).toEqual([newest])
+    expect(await migrate(pool)).toEqual((await files()).slice(2))
     const { rows } = await pool.query('select driver_state, leftovers from upload_sessions')
     expect(rows).toEqual([{ driver_state: { file: 'x' }, leftovers: false }])
   })
