@@ -1,6 +1,5 @@
 import { parseArgs } from 'node:util'
-import { STANDARD_FILE } from '../config/config.ts'
-import { flagOf, SETTINGS, type Setting } from '../config/settings.ts'
+import { flagOf, SETTINGS } from '../config/settings.ts'
 
 export interface CommandOptions {
   /** Values of flags by setting key. */
@@ -9,18 +8,35 @@ export interface CommandOptions {
   readonly file: string | undefined
   /** Names of the switches of the command that were given. */
   readonly switches: ReadonlySet<string>
+  /** Values of the command's own flags by their names; what a list was given, with commas between. */
+  readonly values: Readonly<Record<string, string>>
+  /** What is not a flag: as many as the command says. */
+  readonly words: readonly string[]
 }
 
 export interface Command {
   /** One or two words. */
   readonly name: string
   readonly text: string
-  /** Whether it takes the flags of all settings. */
-  readonly settings: boolean
+  /** A remark below the text in its help. */
+  readonly more?: string
+  /** Whether it takes the flags of all settings, and whether its help lists them. */
+  readonly settings: 'none' | 'taken' | 'listed'
   /** Flags without a value, with what they do. */
   readonly switches?: Readonly<Record<string, string>>
+  readonly values?: Readonly<Record<string, ValueFlag>>
+  /** What has to follow: `NAME`; the last may be left out, `[NAME]`, or be several, `NAME…`. */
+  readonly words?: readonly string[]
   /** @returns the exit code */
   readonly run: (options: CommandOptions) => Promise<number>
+}
+
+export interface ValueFlag {
+  /** What stands for the value in help. */
+  readonly value: string
+  readonly text: string
+  /** May be repeated, and each may name several with commas between them. */
+  readonly isList?: true
 }
 
 /** The command line is wrong; the message says what was expected. */
@@ -29,93 +45,105 @@ export class UsageError extends Error {
 }
 
 export interface ParsedCommand {
-  /** Undefined only with help for the program as a whole. */
-  readonly command: Command | undefined
+  readonly command: Command
   readonly help: boolean
   readonly options: CommandOptions
+}
+
+/** Help for all commands, or for those that begin with the same word. */
+export interface HelpForSeveral {
+  readonly command: undefined
+  readonly commands: readonly Command[]
 }
 
 /** @throws UsageError */
 export function parseCommand(
   commands: readonly Command[],
   words: readonly string[],
-): ParsedCommand {
+): ParsedCommand | HelpForSeveral {
   const command = commands.find(({ name }) => {
     return name.split(' ').every((word, index) => words[index] === word)
   })
-  if (command === undefined) {
-    const [first] = words
-    const options = { flags: {}, file: undefined, switches: new Set<string>() }
-    if (first === undefined || first === '--help' || first === '-h' || first === 'help') {
-      return { command, help: true, options }
-    }
-    const names = commands.map(({ name }) => name).join(', ')
-    throw new UsageError(`${words.slice(0, 2).join(' ')}: no such command; expected ${names}`)
-  }
+  if (command === undefined) return { command, commands: helpedWith(commands, words) }
   const rest = words.slice(command.name.split(' ').length)
-  return { command, ...parseFlags(command, rest) }
+  return { command, ...parseRest(command, rest) }
 }
 
-function parseFlags(command: Command, words: readonly string[]): Omit<ParsedCommand, 'command'> {
-  const keys = command.settings ? Object.keys(SETTINGS) : []
+/** @throws UsageError where no help was asked for */
+function helpedWith(
+  commands: readonly Command[],
+  [first, second, ...rest]: readonly string[],
+): readonly Command[] {
+  if (first === undefined || isHelp(first) || first === 'help') return commands
+  const related = commands.filter(({ name }) => name.startsWith(`${first} `))
+  if (related.length > 0 && second !== undefined && isHelp(second) && rest.length === 0) {
+    return related
+  }
+  const expected = related.length > 0 ? related : commands
+  const given = [first, second].filter((word) => word !== undefined).join(' ')
+  const names = expected.map(({ name }) => name).join(', ')
+  throw new UsageError(`${given}: no such command; expected ${names}`)
+}
+
+function isHelp(word: string): boolean {
+  return word === '--help' || word === '-h'
+}
+
+function parseRest(command: Command, words: readonly string[]): Omit<ParsedCommand, 'command'> {
+  const keys = command.settings === 'none' ? [] : Object.keys(SETTINGS)
   const keyOfFlag = new Map(keys.map((key) => [flagOf(key), key]))
-  const text = { type: 'string' } as const
-  const options = {
-    help: { type: 'boolean', short: 'h' } as const,
-    ...Object.fromEntries(
-      Object.keys(command.switches ?? {}).map((name) => [name, { type: 'boolean' } as const]),
-    ),
-    ...(command.settings ? { config: text } : {}),
-    ...Object.fromEntries([...keyOfFlag.keys()].map((flag) => [flag, text])),
-  }
-  const values = parsed(command, words, options)
+  const switchNames = Object.keys(command.switches ?? {})
+  const texts = [...Object.keys(command.values ?? {}), ...keyOfFlag.keys()]
+  if (command.settings !== 'none') texts.push('config')
+  const parsed = parse(command, words, {
+    help: { type: 'boolean', short: 'h' },
+    ...Object.fromEntries(switchNames.map((name) => [name, { type: 'boolean' } as const])),
+    ...Object.fromEntries(texts.map((name) => [name, { type: 'string', multiple: true } as const])),
+  })
+  const help = parsed.values['help'] === true
   const flags: Record<string, string> = {}
-  for (const [flag, value] of Object.entries(values)) {
-    const key = keyOfFlag.get(flag)
-    if (key !== undefined) flags[key] = String(value)
+  const values: Record<string, string> = {}
+  for (const [name, given] of Object.entries(parsed.values)) {
+    if (!Array.isArray(given)) continue
+    const isList = command.values?.[name]?.isList === true
+    const value: string = isList ? given.join(',') : given.at(-1)
+    const key = keyOfFlag.get(name)
+    if (key !== undefined) flags[key] = value
+    else values[name] = value
   }
-  const { config, help } = values
-  const file = typeof config === 'string' ? config : undefined
-  const switches = new Set(Object.keys(command.switches ?? {}).filter((name) => values[name]))
-  return { help: help === true, options: { flags, file, switches } }
+  if (!help) checkWords(command, parsed.positionals)
+  const { config: file, ...own } = values
+  const switches = new Set(switchNames.filter((name) => parsed.values[name] === true))
+  const options = { flags, file, switches, values: own, words: parsed.positionals }
+  return { help, options }
 }
 
-function parsed(
-  { name }: Command,
+function parse(
+  command: Command,
   words: readonly string[],
   options: NonNullable<Parameters<typeof parseArgs>[0]>['options'],
-): Record<string, unknown> {
+): { readonly values: Record<string, unknown>; readonly positionals: string[] } {
+  const allowPositionals = command.words !== undefined
   try {
-    return parseArgs({ args: [...words], options: options ?? {}, allowPositionals: false }).values
+    return parseArgs({ args: [...words], options: options ?? {}, allowPositionals })
   } catch (error) {
-    const message = error instanceof Error ? error.message.split('. ')[0] : String(error)
-    throw new UsageError(`${name}: ${message}; see slipway ${name} --help`)
+    const message = error instanceof Error ? error.message.split('. ')[0]! : String(error)
+    throw wrong(command, message)
   }
 }
 
-/** What `--help` prints, for one command or for all. */
-export function usage(commands: readonly Command[], command: Command | undefined): string {
-  if (command === undefined) {
-    const rows = commands.map(({ name, text }) => `  ${name.padEnd(14)} ${text}`)
-    return `Slipway, a private container registry
-
-usage: slipway <command> [flags]
-
-${rows.join('\n')}
-
-slipway <command> --help lists the flags of a command.
-`
+function checkWords(command: Command, given: readonly string[]): void {
+  const { words = [] } = command
+  const missing = words[given.length]
+  if (missing !== undefined && !missing.startsWith('[')) {
+    throw wrong(command, `${missing.replace('…', '')} is missing`)
   }
-  const lines = [`slipway ${command.name}: ${command.text}`, '']
-  for (const [name, text] of Object.entries(command.switches ?? {})) {
-    lines.push(`  --${name}`, `      ${text}`)
+  const stray = given[words.length]
+  if (stray !== undefined && !words.at(-1)?.endsWith('…')) {
+    throw wrong(command, `Unexpected argument '${stray}'`)
   }
-  if (!command.settings) return `${lines.join('\n')}\n`
-  lines.push(`  --config FILE`, `      Settings file (default: ${STANDARD_FILE}, if it is there).`)
-  for (const [key, { text, standard }] of Object.entries<Setting>(SETTINGS)) {
-    const suffix = standard ? ` (default: ${standard})` : ''
-    lines.push(`  --${flagOf(key)} VALUE`, `      ${text}${suffix}`)
-  }
-  lines.push('', 'Each flag is also a variable (SLIPWAY_…) and a key of the settings file.')
-  return `${lines.join('\n')}\n`
+}
+
+function wrong({ name }: Command, message: string): UsageError {
+  return new UsageError(`${name}: ${message}; see slipway ${name} --help`)
 }

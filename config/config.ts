@@ -156,20 +156,41 @@ function isForeign(variable: string): boolean {
 
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/
 
+/** Whether nobody on another machine can reach the address. */
+export function listensOnLoopback({ listen }: Pick<Config, 'listen'>): boolean {
+  return LOOPBACK.test(listen.host)
+}
+
 /** Of settings that are right each by itself; one that is not is missing from `config`. */
 function contradictions(config: Partial<Config>): string[] {
   const problems: string[] = []
-  const { listen, auth } = config
-  if (listen !== undefined && !LOOPBACK.test(listen.host) && auth === undefined) {
-    problems.push(
-      `listen: ${listen.host || 'every address'} can be reached by others, who could push ` +
-        'and delete; say auth: none if that is intended, or listen on 127.0.0.1',
-    )
-  }
-  if ((config['tls.certificate'] === undefined) !== (config['tls.key'] === undefined)) {
+  const certificate = config['tls.certificate']
+  if ((certificate === undefined) !== (config['tls.key'] === undefined)) {
     problems.push('tls.certificate and tls.key: one goes with the other')
   }
-  return [...problems, ...s3Contradictions(config)]
+  if (config['tls.clientAuthorities'] !== undefined && certificate === undefined) {
+    problems.push('tls.clientAuthorities: tls.certificate and tls.key go with it')
+  }
+  return [...problems, ...accessContradictions(config), ...s3Contradictions(config)]
+}
+
+function accessContradictions(config: Partial<Config>): string[] {
+  const external = ['tokens.issuer', 'tokens.jwks', 'tokens.rootCertificates'] as const
+  const given = external.filter((key) => config[key] !== undefined)
+  if (config.auth !== 'external') {
+    return given.map((key) => `${key}: auth: external goes with it`)
+  }
+  const problems: string[] = []
+  for (const key of ['tokens.realm', 'tokens.issuer'] as const) {
+    if (config[key] === undefined) problems.push(`${key}: auth: external needs it`)
+  }
+  if (config['tokens.jwks'] === undefined && config['tokens.rootCertificates'] === undefined) {
+    problems.push('tokens.jwks or tokens.rootCertificates: auth: external needs one of them')
+  }
+  if (config['access.htpasswd'] !== undefined) {
+    problems.push('access.htpasswd: with auth: external the other service knows the users')
+  }
+  return problems
 }
 
 function s3Contradictions(config: Partial<Config>): string[] {

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { ACCESS_SETTINGS } from './access-settings.ts'
 import { S3_SETTINGS } from './s3-settings.ts'
 import { bytes, nonEmpty, type Setting, seconds, wholeNumber, yesOrNo } from './setting.ts'
 
@@ -41,17 +42,14 @@ export const SETTINGS = {
   listen: {
     schema: listen,
     standard: '127.0.0.1:5000',
-    text: 'Address and port. An address other than loopback is refused until `auth` is stated.',
+    text: 'Address and port.',
   },
   workers: {
     schema: wholeNumber(1, 256),
     standard: '1',
     text: 'Processes that share the port.',
   },
-  auth: {
-    schema: z.enum(['none'], { error: "expected 'none'" }),
-    text: 'Who may do what. `none`: whoever reaches the server may push, pull and delete.',
-  },
+  ...ACCESS_SETTINGS,
   trustedProxies: {
     schema: networks,
     standard: '',
@@ -84,6 +82,10 @@ export const SETTINGS = {
   'tls.key': {
     schema: nonEmpty('expected a file'),
     text: 'PEM file with the private key.',
+  },
+  'tls.clientAuthorities': {
+    schema: nonEmpty('expected a file'),
+    text: 'PEM file of authorities. Clients must then show a certificate of one of them, besides what `auth` asks for.',
   },
   'log.level': {
     schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {

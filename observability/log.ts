@@ -12,12 +12,11 @@ export interface LogSettings {
 /** One list of what must never be seen in a log, wherever it turns up. */
 const SECRETS = ['authorization', 'cookie', 'password', 'secret', 'token']
 
-/** Writes to standard output, JSON in lines gathered for a moment so that a line costs little. */
-export function createLog({ level, format }: LogSettings): Logger {
-  const forPeople = format === 'pretty' || (format === 'auto' && process.stdout.isTTY)
-  const stream: DestinationStream = forPeople
-    ? pretty({ colorize: process.stdout.isTTY, ignore: 'pid,hostname', sync: true })
-    : destination({ fd: 1, sync: false, minLength: 4096, periodicFlush: 200 })
+/** Writes to standard output, unless only tests give another stream. */
+export function createLog(
+  { level, format }: LogSettings,
+  stream: DestinationStream = standardOutput(format),
+): Logger {
   return pino(
     {
       level,
@@ -28,6 +27,14 @@ export function createLog({ level, format }: LogSettings): Logger {
     },
     stream,
   )
+}
+
+/** JSON in lines gathered for a moment so that a line costs little. */
+function standardOutput(format: LogSettings['format']): DestinationStream {
+  const forPeople = format === 'pretty' || (format === 'auto' && process.stdout.isTTY)
+  return forPeople
+    ? pretty({ colorize: process.stdout.isTTY, ignore: 'pid,hostname', sync: true })
+    : destination({ fd: 1, sync: false, minLength: 4096, periodicFlush: 200 })
 }
 
 /** Drivers hang whole connections on their errors; a line has room for what went wrong. */

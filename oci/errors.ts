@@ -14,7 +14,7 @@ export const ERROR_CODES = {
   MANIFEST_INVALID: { status: 400, message: 'manifest invalid' },
   MANIFEST_UNKNOWN: { status: 404, message: 'manifest unknown to the repository' },
   NAME_INVALID: { status: 400, message: 'invalid repository name' },
-  NAME_UNKNOWN: { status: 404, message: 'repository unknown to the registry' },
+  NAME_UNKNOWN: { status: 404, message: 'name unknown to the registry' },
   SIZE_INVALID: { status: 400, message: 'length does not match the content' },
   UNAUTHORIZED: { status: 401, message: 'authentication required' },
   DENIED: { status: 403, message: 'access to the resource is denied' },

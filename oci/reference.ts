@@ -35,6 +35,10 @@ export function parseRepositoryName(
   return text as RepositoryName
 }
 
+export function isRepositoryName(text: string): text is RepositoryName {
+  return text.length <= MAX_FULL_NAME_LENGTH && NAME.test(text)
+}
+
 /** @throws RegistryError TAG_INVALID */
 export function parseTag(text: string): Tag {
   if (!TAG.test(text)) throw new RegistryError('TAG_INVALID', JSON.stringify(text.slice(0, 160)))

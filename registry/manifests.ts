@@ -23,6 +23,7 @@ import { forgetting } from './metadata-cache.ts'
 import type { Registry } from './registry.ts'
 import { inRepository, RepositoryGone, requireRepository } from './repositories.ts'
 import { type Revoke, revoking } from './revocation.ts'
+import { checkTag, type PermitsTag, refuseTags } from './tag-rights.ts'
 
 export type { StoredManifest }
 
@@ -70,14 +71,15 @@ export interface ManifestPush {
   readonly tags: readonly Tag[]
   readonly actor: string | undefined
   readonly precondition: Precondition | undefined
+  readonly permits: PermitsTag
 }
 
 /**
  * Stores a manifest and points its tags at it. All of it happens or nothing.
  *
  * @throws RegistryError MANIFEST_INVALID, DIGEST_INVALID when the bytes do not match the digest
- *   pushed to, MANIFEST_BLOB_UNKNOWN with every digest the repository lacks, DENIED with status
- *   412 when the precondition does not hold
+ *   pushed to, MANIFEST_BLOB_UNKNOWN with every digest the repository lacks, DENIED for a tag that
+ *   may not be made or moved, and with status 412 when the precondition does not hold
  */
 export async function putManifest(
   registry: Registry,
@@ -101,6 +103,7 @@ export async function putManifest(
       ])
       if (!there) throw new RepositoryGone()
       await checkPrecondition(tx, repository, reference, push.precondition)
+      for (const tag of tags) await checkTag(tx, { repository, tag, manifest }, push.permits)
       refuseMissing(edges.missing)
       await registry.faultPoint('manifest locked')
       await commitManifest(tx, repositoryId, {
@@ -133,7 +136,9 @@ async function checkPrecondition(
       ? await findTag(tx, repository, reference.tag)
       : (await findManifest(tx, repository, reference))?.digest
   if (precondition(current)) return
-  throw new RegistryError('DENIED', `it is ${current ?? 'not there'} now`, { status: 412 })
+  // Which one it is now is for those to know who may pull.
+  const what = current === undefined ? 'not there' : 'another one'
+  throw new RegistryError('DENIED', `it is ${what} now`, { status: 412 })
 }
 
 interface Edges {
@@ -174,23 +179,30 @@ function refuseMissing(missing: readonly Digest[]): void {
   if (missing.length > 0) throw new RegistryError('MANIFEST_BLOB_UNKNOWN', [...new Set(missing)])
 }
 
+/** Who deletes something, and which tags may go with it. */
+export interface Deletion {
+  readonly actor: string | undefined
+  readonly permits: PermitsTag
+}
+
 /**
  * Deletes a manifest and every tag that names it.
  *
- * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN, and UNSUPPORTED while an index of the
- *   repository lists it: the index would be left half broken
+ * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN, UNSUPPORTED while an index of the
+ *   repository lists it: the index would be left half broken; DENIED when a tag of it may not go
  */
 export async function deleteManifest(
   registry: Registry,
   repository: RepositoryName,
   digest: Digest,
-  actor: string | undefined,
+  { actor, permits }: Deletion,
 ): Promise<void> {
   const id = await requireRepository(registry, repository)
   const remove = async (tx: Transaction, revoke: Revoke): Promise<Tag[] | undefined> => {
     await revoke({ repository, digest })
     await lockRepositoryAlone(tx, id)
     const deleted = await deleteManifestRow(tx, id, digest, actor)
+    refuseTags(deleted ?? [], permits)
     const parent = await findParent(tx, id, digest)
     if (deleted !== undefined && parent !== undefined) {
       throw new RegistryError('UNSUPPORTED', `index ${parent} lists this manifest; delete it first`)

@@ -6,31 +6,45 @@ import {
   ensureRepository,
   findRepository,
   listRepositories,
+  lockRepositoryAlone,
+  type NamePatterns,
   type RepositoryId,
 } from '../storage/metadata/repositories.ts'
+import { listTags } from '../storage/metadata/tags.ts'
 import { type Page, type PageRequest, pageOf } from './page.ts'
 import type { Registry } from './registry.ts'
 import { revoking } from './revocation.ts'
+import { type PermitsTag, refuseTags } from './tag-rights.ts'
 
-/** One page of repository names in byte order. */
+export type { NamePatterns }
+
+const EVERY_TAG = { after: '', limit: 2 ** 31 - 1 }
+
+/** One page of repository names in byte order, of those that `names` lets through. */
 export async function getRepositories(
   { db }: Registry,
   request: PageRequest,
+  names: NamePatterns,
 ): Promise<Page<RepositoryName>> {
-  return pageOf(request, (page) => listRepositories(db, page))
+  return pageOf(request, (page) => listRepositories(db, page, names))
 }
 
 /**
  * Deletes a repository with all it holds; blobs that others serve stay theirs.
  *
- * @throws RegistryError NAME_UNKNOWN
+ * @throws RegistryError NAME_UNKNOWN, DENIED when one of its tags may not be deleted
  */
 export async function deleteRepository(
   registry: Registry,
   repository: RepositoryName,
+  permits: PermitsTag,
 ): Promise<void> {
   const deleted = await revoking(registry, async (tx, revoke) => {
     await revoke({ repository })
+    const id = await findRepository(tx, repository)
+    if (id === undefined) return false
+    await lockRepositoryAlone(tx, id)
+    refuseTags((await listTags(tx, repository, EVERY_TAG)) ?? [], permits)
     return deleteRepositoryRow(tx, repository)
   })
   if (!deleted) throw new RegistryError('NAME_UNKNOWN', repository)

@@ -1,50 +1,74 @@
 import Koa from 'koa'
 import type { Logger } from 'pino'
-import type { Access } from '../auth/access.ts'
+import type { AccessControl } from '../auth/access-control.ts'
+import { authenticate } from '../auth/authenticate.ts'
+import type { TokenSource } from '../auth/tokens/challenge.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { RegistryError } from '../oci/errors.ts'
 import type { Registry } from '../registry/registry.ts'
+import { apiRoutes } from './api/routes.ts'
 import { type HealthChecks, operationRoutes } from './handlers/operation.ts'
 import type { TrustedProxies } from './http/forwarded.ts'
 import { rawPath } from './http/v2-path.ts'
 import { answerErrors } from './middleware/errors.ts'
+import { RateLimit } from './middleware/rate-limit.ts'
 import { logRequests } from './middleware/request-log.ts'
-import { apiRoutes, handleV2 } from './routes.ts'
+import { handleV2, tokenRoutes } from './routes.ts'
 import type { RequestContext, RequestState } from './state.ts'
 
 export interface AppOptions {
   readonly registry: Registry
-  /** Who is asking. @throws RegistryError UNAUTHORIZED for credentials that are not good */
-  readonly authenticate: (ctx: RequestContext) => Access | Promise<Access>
+  readonly access: AccessControl
   readonly health: HealthChecks
   readonly metrics: Metrics
   readonly proxies: TrustedProxies
   readonly log: Logger
+  readonly settings: AppSettings
+}
+
+export interface AppSettings {
   /** One line for each request. */
   readonly logsRequests: boolean
+  /** Where clients get tokens; undefined: at the address by which they came. */
+  readonly realm: string | undefined
+  /** Requests of one address and minute. */
+  readonly tokenRequests: number
+  readonly apiRequests: number
+  readonly auditsPulls: boolean
 }
 
 /** The HTTP server's whole behaviour, in the order of the lines here. It listens nowhere yet. */
 export function createApp(options: AppOptions): Koa<RequestState> {
-  const { registry, authenticate, health, metrics, proxies, log, logsRequests } = options
+  const { registry, access, health, metrics, proxies, log, settings } = options
   const app = new Koa<RequestState>()
   app.on('error', (error: unknown) => log.error({ err: error }, 'answer failed'))
-  app.use(logRequests({ log: logsRequests ? log : undefined, metrics, proxies }))
-  app.use(answerErrors(log))
+  app.use(logRequests({ log: settings.logsRequests ? log : undefined, metrics, proxies }))
+  app.use(answerErrors({ log, tokens: (ctx) => tokenSource(access, settings, ctx) }))
 
-  const operation = operationRoutes(health, metrics)
-  const api = apiRoutes(registry)
-  app.use(operation.routes())
+  app.use(operationRoutes(health, metrics).routes())
+  app.use(tokenRoutes(access, settings.tokenRequests).routes())
   // From here on nothing is answered before it is known who asks.
+  const recorded = { trail: access.audit, recordsPulls: settings.auditsPulls }
+  const apiLimit = new RateLimit(settings.apiRequests)
   app.use(async (ctx, next) => {
-    const access = authenticate(ctx)
-    ctx.state.access = access instanceof Promise ? await access : access
-    if (rawPath(ctx.req).startsWith('/v2')) return handleV2(registry, ctx)
-    return next()
+    const isV2 = rawPath(ctx.req).startsWith('/v2')
+    if (!isV2) apiLimit.take(ctx.state.address)
+    const authorization = ctx.req.headers.authorization
+    ctx.state.access = await authenticate(access, { authorization, address: ctx.state.address })
+    return isV2 ? handleV2(registry, ctx, recorded) : next()
   })
-  app.use(api.routes())
+  app.use(apiRoutes(registry, access).routes())
   app.use(() => {
     throw new RegistryError('UNSUPPORTED', 'there is nothing at this address', { status: 404 })
   })
   return app
+}
+
+function tokenSource(
+  { terms }: AccessControl,
+  { realm }: AppSettings,
+  { state }: RequestContext,
+): TokenSource {
+  const { scheme, host } = state.origin
+  return { realm: realm ?? `${scheme}://${host}/token`, service: terms.service }
 }

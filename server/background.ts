@@ -1,31 +1,66 @@
+import type { AccessControl } from '../auth/access-control.ts'
+import { pruneAccessRecords } from '../auth/prune.ts'
+import { ensureSigningKey } from '../auth/setup.ts'
 import { dropExpiredUploads } from '../registry/expired-uploads.ts'
 import type { Registry } from '../registry/registry.ts'
 
-const EVERY_MS = 60_000
+const UPLOADS_EVERY_MS = 60_000
+const ACCESS_EVERY_MS = 600_000
 
-/** Work that nobody asks for. Started by the composition root, one run at a time. */
-export function startBackgroundWork(registry: Registry): { stop(): Promise<void> } {
+export interface BackgroundSettings {
+  /** Age at which the key that signs is replaced; 0: never. */
+  readonly keyDays: number
+  readonly auditDays: number
+}
+
+/** Work that nobody asks for. Started by the composition root, one run of a kind at a time. */
+export function startBackgroundWork(
+  registry: Registry,
+  control: AccessControl,
+  { keyDays, auditDays }: BackgroundSettings,
+): { stop(): Promise<void> } {
+  const { log } = registry
+  const tasks = [
+    repeat(UPLOADS_EVERY_MS, log, async () => {
+      const dropped = await dropExpiredUploads(registry)
+      if (dropped > 0) log.info({ dropped }, 'idle uploads dropped')
+    }),
+    repeat(ACCESS_EVERY_MS, log, async () => {
+      await pruneAccessRecords(control.db, auditDays)
+      if (control.mode !== 'external') await ensureSigningKey(control, keyDays)
+    }),
+  ]
+  return {
+    stop: async () => {
+      await Promise.all(tasks.map((task) => task.stop()))
+    },
+  }
+}
+
+function repeat(
+  everyMs: number,
+  log: Registry['log'],
+  work: () => Promise<void>,
+): { stop(): Promise<void> } {
   let running: Promise<void> | undefined
+  const run = async () => {
+    try {
+      await work()
+    } catch (error) {
+      // The next run tries again.
+      log.warn({ err: error }, 'background work failed')
+    }
+  }
   const timer = setInterval(() => {
-    running ??= sweep(registry).finally(() => {
+    running ??= run().finally(() => {
       running = undefined
     })
-  }, EVERY_MS)
+  }, everyMs)
   timer.unref()
   return {
     stop: async () => {
       clearInterval(timer)
       await running
     },
-  }
-}
-
-async function sweep(registry: Registry): Promise<void> {
-  try {
-    const dropped = await dropExpiredUploads(registry)
-    if (dropped > 0) registry.log.info({ dropped }, 'idle uploads dropped')
-  } catch (error) {
-    // The next run tries again.
-    registry.log.warn({ err: error }, 'idle uploads not dropped')
   }
 }

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { RequestListener } from 'node:http'
 import type { Logger } from 'pino'
-import { unrestricted } from '../auth/access.ts'
 import type { Config } from '../config/config.ts'
 import { Metrics } from '../observability/metrics.ts'
 import { MetadataCache } from '../registry/metadata-cache.ts'
@@ -12,8 +11,9 @@ import { InstrumentedBlobStore } from '../storage/blob/instrumented.ts'
 import { Changes } from '../storage/metadata/changes.ts'
 import { openPool, type Pool, type PoolSettings, ping } from '../storage/metadata/database.ts'
 import { releaseAllUploads } from '../storage/metadata/upload-claims.ts'
-import { createApp } from './app.ts'
-import { startBackgroundWork } from './background.ts'
+import { openAccessControl } from './access-control.ts'
+import { type AppSettings, createApp } from './app.ts'
+import { type BackgroundSettings, startBackgroundWork } from './background.ts'
 import { openBlobStore } from './blob-store.ts'
 import { TrustedProxies } from './http/forwarded.ts'
 
@@ -31,6 +31,8 @@ export interface Composition {
   /** For a node:http server. */
   readonly handle: RequestListener
   readonly registry: Registry
+  /** Of the user `admin`, when this start made it and made its password up: to be shown once. */
+  readonly firstPassword: string | undefined
   /** Ends background work and connections. Requests should have ended before. */
   close(): Promise<void>
 }
@@ -41,14 +43,14 @@ const STATEMENT_MS = 8000
 /** Builds everything from the configuration. */
 export async function compose(options: ComposeOptions): Promise<Composition> {
   const { config, connection, ownsDatabase, log } = options
-  const db = openPool({
-    connection,
-    size: config['database.connections'],
-    statementMs: STATEMENT_MS,
-    onError: (error) => log.warn({ err: error }, 'database connection lost'),
-  })
+  const db = openRequestPool(options)
   const storage = await openBlobStore(config)
-  const shared = besidesOthers(options, { db, durable: storage.store.needsDurableSession })
+  const id = randomUUID()
+  // Heard in any case: the command line may change the rules of a server that runs.
+  const changes = new Changes({ id, db, connection, log })
+  const access = await openAccessControl({ config, db, changes, shared: !ownsDatabase, log })
+  const here = { id, db, durable: storage.store.needsDurableSession, changes }
+  const shared = ownsDatabase ? alone(here) : besidesOthers(here)
   const metrics = new Metrics({
     uploadsInProgress: () => shared.uploadLocks.size,
     pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
@@ -59,48 +61,85 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     db,
     blobs: new InstrumentedBlobStore(storage.store, (...call) => metrics.storageCalled(...call)),
     ...shared,
-    limits: {
-      uploadBytes: config['limits.uploadBytes'] || Number.POSITIVE_INFINITY,
-      uploadExpirySeconds: config['limits.uploadExpirySeconds'],
-    },
+    limits: limitsOf(config),
     log,
     faultPoint: options.faultPoint ?? (() => {}),
   }
   const app = createApp({
     registry,
-    authenticate: () => unrestricted,
+    access: access.control,
     health: { database: () => ping(db), storage: () => registry.blobs.probe() },
     metrics,
     proxies: new TrustedProxies(config.trustedProxies),
     log,
-    logsRequests: config['log.access'],
+    settings: appSettingsOf(config),
   })
-  registry.changes?.start()
-  const background = startBackgroundWork(registry)
-  const callback = app.callback()
+  changes.start()
+  const firstPassword = await access.prepare()
+  const background = startBackgroundWork(registry, access.control, backgroundSettingsOf(config))
+  const handle = app.callback()
   return {
-    handle: (request, response) => void callback(request, response),
+    handle: (request, response) => void handle(request, response),
     registry,
+    firstPassword,
     close: async () => {
       storage.close() // ends what the background does there
       await background.stop()
-      await registry.changes?.close()
+      await access.close()
+      await changes.close()
       await db.end()
     },
   }
 }
 
-/** What differs in a process that shares the database with others. */
-function besidesOthers(
-  { connection, ownsDatabase, log }: ComposeOptions,
-  { db, durable }: { db: Pool; durable: boolean },
-) {
-  if (ownsDatabase) {
-    const uploadLocks = new UploadLocks(db, { alone: true, durable })
-    return { cache: new MetadataCache(true), uploadLocks, uploadHashes: new UploadHashes() }
+function openRequestPool({ config, connection, log }: ComposeOptions): Pool {
+  return openPool({
+    connection,
+    size: config['database.connections'],
+    statementMs: STATEMENT_MS,
+    onError: (error) => log.warn({ err: error }, 'database connection lost'),
+  })
+}
+
+function limitsOf(config: Config): Registry['limits'] {
+  return {
+    uploadBytes: config['limits.uploadBytes'] || Number.POSITIVE_INFINITY,
+    uploadExpirySeconds: config['limits.uploadExpirySeconds'],
   }
-  const id = randomUUID()
-  const changes = new Changes({ id, db, connection, log })
+}
+
+function backgroundSettingsOf(config: Config): BackgroundSettings {
+  return { keyDays: config['tokens.keyDays'], auditDays: config['audit.keepDays'] }
+}
+
+function appSettingsOf(config: Config): AppSettings {
+  return {
+    logsRequests: config['log.access'],
+    realm: config['tokens.realm'],
+    tokenRequests: config['limits.tokenRequestsPerMinute'],
+    apiRequests: config['limits.apiRequestsPerMinute'],
+    auditsPulls: config['audit.pulls'],
+  }
+}
+
+interface Process {
+  readonly db: Pool
+  readonly durable: boolean
+}
+
+/** What a process has that is the only one to write to its database. */
+function alone({ db, durable }: Process) {
+  const uploadLocks = new UploadLocks(db, { alone: true, durable })
+  return { cache: new MetadataCache(true), uploadLocks, uploadHashes: new UploadHashes() }
+}
+
+/** What a process has instead that shares the database with others. */
+function besidesOthers({
+  id,
+  db,
+  durable,
+  changes,
+}: Process & { readonly id: string; readonly changes: Changes }) {
   // Answers are remembered only while it is heard what the others delete.
   const cache = new MetadataCache(changes)
   changes.on('revoked', (revoked) => cache.revoke(revoked))

@@ -64,9 +64,21 @@ function createHttpServer(handle: RequestListener, config: Config, log: Logger) 
   if (certificate === undefined || key === undefined) {
     return { server: createServer(options, handle), unwatch: () => {} }
   }
-  const read = () => ({ cert: readFileSync(certificate), key: readFileSync(key) })
+  const authorities = config['tls.clientAuthorities']
+  const read = () => ({
+    cert: readFileSync(certificate),
+    key: readFileSync(key),
+    ...(authorities === undefined ? {} : { ca: readFileSync(authorities) }),
+  })
   const server: TlsServer = createTlsServer(
-    { ...options, ...read(), handshakeTimeout: HANDSHAKE_MS },
+    {
+      ...options,
+      ...read(),
+      handshakeTimeout: HANDSHAKE_MS,
+      // Whoever has none of their certificates gets no further than the handshake.
+      requestCert: authorities !== undefined,
+      rejectUnauthorized: authorities !== undefined,
+    },
     handle,
   )
   const reload = () => {
@@ -78,7 +90,7 @@ function createHttpServer(handle: RequestListener, config: Config, log: Logger) 
       log.warn({ err: error, certificate }, 'new certificate not usable, the old one stays')
     }
   }
-  const files = [certificate, key]
+  const files = [certificate, key, ...(authorities === undefined ? [] : [authorities])]
   for (const file of files) {
     // Polled: what renews certificates swaps symbolic links, which a watcher does not follow.
     watchFile(file, { interval: CERTIFICATE_POLL_MS, persistent: false }, reload)

@@ -1,15 +1,17 @@
 import { Router } from '@koa/router'
-import { type Action, requireAccess } from '../auth/access.ts'
+import { type Action, scopeFor } from '../auth/access.ts'
+import type { AccessControl } from '../auth/access-control.ts'
+import type { AuditTrail } from '../auth/audit.ts'
 import { RegistryError } from '../oci/errors.ts'
-import { MAX_FULL_NAME_LENGTH, parseRepositoryName, type RepositoryName } from '../oci/reference.ts'
+import { MAX_FULL_NAME_LENGTH, parseRepositoryName } from '../oci/reference.ts'
 import type { Registry } from '../registry/registry.ts'
 import { checkVersion } from './handlers/base.ts'
 import { pullBlob, removeBlob } from './handlers/blobs.ts'
 import { listRepositories } from './handlers/catalog.ts'
 import { pullManifest, pushManifest, removeManifest } from './handlers/manifests.ts'
 import { listReferrers } from './handlers/referrers.ts'
-import { removeRepository } from './handlers/repositories.ts'
 import { listTags } from './handlers/tags.ts'
+import { getToken, postToken, publishKeys } from './handlers/token.ts'
 import {
   beginUpload,
   cancelUpload,
@@ -17,7 +19,9 @@ import {
   receiveChunk,
   uploadStatus,
 } from './handlers/uploads.ts'
+import { recording } from './http/trail.ts'
 import { parseV2Path, type Resource, rawPath } from './http/v2-path.ts'
+import { RateLimit } from './middleware/rate-limit.ts'
 import type { RepositoryHandler, RequestContext, RequestState } from './state.ts'
 
 interface RepositoryRoute {
@@ -25,6 +29,8 @@ interface RepositoryRoute {
   readonly name: string
   readonly action: Action
   readonly handle: RepositoryHandler
+  /** Whether it is recorded in the audit trail when it was done; `pulls`: when pulls are. */
+  readonly recorded?: 'always' | 'pulls'
 }
 
 type Methods = Readonly<Record<string, RepositoryRoute>>
@@ -42,12 +48,12 @@ function reading(get: RepositoryRoute): Methods {
 export const REPOSITORY_ROUTES: Readonly<Record<Resource, Methods>> = {
   blob: {
     ...reading({ name: 'blob', action: 'pull', handle: pullBlob }), // end-2
-    DELETE: { name: 'blob', action: 'delete', handle: removeBlob }, // end-10
+    DELETE: { name: 'blob', action: 'delete', handle: removeBlob, recorded: 'always' }, // end-10
   },
   manifest: {
-    ...reading({ name: 'manifest', action: 'pull', handle: pullManifest }), // end-3
-    PUT: { name: 'manifest', action: 'push', handle: pushManifest }, // end-7a, end-7b
-    DELETE: { name: 'manifest', action: 'delete', handle: removeManifest }, // end-9
+    ...reading({ name: 'manifest', action: 'pull', handle: pullManifest, recorded: 'pulls' }), // end-3
+    PUT: { name: 'manifest', action: 'push', handle: pushManifest, recorded: 'always' }, // end-7a, end-7b
+    DELETE: { name: 'manifest', action: 'delete', handle: removeManifest, recorded: 'always' }, // end-9
   },
   uploads: {
     POST: { name: 'uploads', action: 'push', handle: beginUpload }, // end-4a to 4c, end-11
@@ -63,7 +69,11 @@ export const REPOSITORY_ROUTES: Readonly<Record<Resource, Methods>> = {
 }
 
 /** Answers everything below `/v2`. */
-export async function handleV2(registry: Registry, ctx: RequestContext): Promise<void> {
+export async function handleV2(
+  registry: Registry,
+  ctx: RequestContext,
+  { trail, recordsPulls }: Recording,
+): Promise<void> {
   ctx.res.setHeader('Docker-Distribution-Api-Version', 'registry/2.0')
   const path = parseV2Path(rawPath(ctx.req))
   if (path === undefined) return handleRoot(registry, ctx)
@@ -75,8 +85,30 @@ export async function handleV2(registry: Registry, ctx: RequestContext): Promise
     path.name,
     MAX_FULL_NAME_LENGTH - ctx.state.origin.host.length - 1,
   )
-  requireAccess(ctx.state.access, repository, route.action)
-  return route.handle(registry, { repository, reference: path.reference }, ctx)
+  const deed = {
+    action: `${route.name}.${route.action}`,
+    repository,
+    target: path.reference,
+    isRecorded: isRecorded(route, ctx.method, recordsPulls),
+  }
+  const { access } = ctx.state
+  return recording(trail, ctx, deed, async () => {
+    access.require(repository, route.action)
+    try {
+      await route.handle(registry, { repository, reference: path.reference }, ctx)
+    } catch (error) {
+      throw access.worded(error, [scopeFor(repository, route.action)])
+    }
+  })
+}
+
+interface Recording {
+  readonly trail: Pick<AuditTrail, 'record'>
+  readonly recordsPulls: boolean
+}
+
+function isRecorded({ recorded }: RepositoryRoute, method: string, recordsPulls: boolean): boolean {
+  return recorded === 'always' || (recorded === 'pulls' && recordsPulls && method === 'GET')
 }
 
 async function handleRoot(registry: Registry, ctx: RequestContext): Promise<void> {
@@ -93,15 +125,21 @@ async function handleRoot(registry: Registry, ctx: RequestContext): Promise<void
   return checkVersion(ctx)
 }
 
-/** Our own API, for what the distribution spec has no endpoint for. */
-export function apiRoutes(registry: Registry): Router<RequestState> {
-  const router = new Router<RequestState>({ prefix: '/api/v1', sensitive: true })
-  router.delete('/repositories/*name', async (ctx) => {
-    const { name } = ctx['params'] as { name?: string }
-    const repository: RepositoryName = parseRepositoryName(name ?? '')
-    ctx.state.route = 'repository'
-    requireAccess(ctx.state.access, repository, 'delete')
-    await removeRepository(registry, { repository, reference: '' }, ctx)
+/** Where tokens are had, and the keys they are signed with. */
+export function tokenRoutes(access: AccessControl, perMinute: number): Router<RequestState> {
+  const limit = new RateLimit(perMinute)
+  const router = new Router<RequestState>({ sensitive: true })
+  const on = (method: 'get' | 'post', handle: typeof getToken) =>
+    router[method]('/token', async (ctx) => {
+      ctx.state.route = 'token'
+      limit.take(ctx.state.address)
+      await handle(access, ctx)
+    })
+  on('get', getToken)
+  on('post', postToken)
+  router.get('/.well-known/jwks.json', async (ctx) => {
+    ctx.state.route = 'keys'
+    await publishKeys(access, ctx)
   })
   return router
 }

@@ -45,6 +45,7 @@ interface Serving {
 async function serveRequests({ config, log, ...rest }: Serving): Promise<number> {
   const stop = stopSignal()
   const composition = await compose({ config, log, ...rest })
+  if (composition.firstPassword !== undefined) showOnce(composition.firstPassword)
   try {
     const listening = await listen(composition.handle, config, log)
     if (cluster.isWorker) tellListening(listening.port)
@@ -57,6 +58,16 @@ async function serveRequests({ config, log, ...rest }: Serving): Promise<number>
   }
   log.info('stopped')
   return 0
+}
+
+/** Not by way of the log, which is kept. */
+function showOnce(password: string): void {
+  process.stderr.write(`
+There was no account yet, so there is now a user admin. Its password is shown only here:
+
+  ${password}
+
+`)
 }
 
 /** What to type next, for whoever started it by hand. */

@@ -58,6 +58,7 @@ export async function removeBlob(
   { repository, reference }: Target,
   ctx: RequestContext,
 ): Promise<void> {
+  ctx.state.access.requireWhole(repository, 'delete')
   await deleteBlob(registry, repository, parseDigest(reference))
   answerEmpty(ctx, 202)
 }

@@ -3,6 +3,7 @@ import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { parseReference, parseTag } from '../../oci/reference.ts'
 import { deleteManifest, getManifest, putManifest } from '../../registry/manifests.ts'
 import type { Registry } from '../../registry/registry.ts'
+import type { PermitsTag } from '../../registry/tag-rights.ts'
 import { deleteTag } from '../../registry/tags.ts'
 import { answerBytes, answerEmpty } from '../http/answer.ts'
 import { readBody } from '../http/body.ts'
@@ -17,6 +18,7 @@ export async function pullManifest(
   ctx: RequestContext,
 ): Promise<void> {
   const parsed = parseReference(reference)
+  if (parsed.kind === 'tag') ctx.state.access.requireTag(repository, 'pull', parsed.tag)
 
   const manifest = await getManifest(registry, repository, parsed)
 
@@ -45,6 +47,7 @@ export async function pushManifest(
     tags,
     actor: ctx.state.access.subject,
     precondition: precondition(ctx.req.headers),
+    permits: (action, tag) => ctx.state.access.allows(repository, action, tag),
   })
 
   ctx.set('Location', `/v2/${repository}/manifests/${manifest.digest}`)
@@ -61,10 +64,17 @@ export async function removeManifest(
   ctx: RequestContext,
 ): Promise<void> {
   const parsed = parseReference(reference)
-  const actor = ctx.state.access.subject
+  const { access } = ctx.state
+  const actor = access.subject
+  const permits: PermitsTag = (action, tag) => access.allows(repository, action, tag)
 
-  if (parsed.kind === 'tag') await deleteTag(registry, repository, parsed.tag, actor)
-  else await deleteManifest(registry, repository, parsed.digest, actor)
+  if (parsed.kind === 'tag') {
+    access.requireTag(repository, 'delete', parsed.tag)
+    await deleteTag(registry, repository, parsed.tag, actor)
+  } else {
+    access.requireWhole(repository, 'delete')
+    await deleteManifest(registry, repository, parsed.digest, { actor, permits })
+  }
 
   answerEmpty(ctx, 202)
 }

@@ -9,6 +9,12 @@ export async function removeRepository(
   { repository }: Target,
   ctx: RequestContext,
 ): Promise<void> {
-  await deleteRepository(registry, repository)
+  const { access } = ctx.state
+  access.requireWhole(repository, 'delete')
+
+  await deleteRepository(registry, repository, (action, tag) =>
+    access.allows(repository, action, tag),
+  )
+
   answerEmpty(ctx, 202)
 }

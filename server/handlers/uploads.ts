@@ -1,3 +1,4 @@
+import { scopeFor } from '../../auth/access.ts'
 import { digestOf, parseDigest, parseDigestAlgorithm } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/errors.ts'
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts'
@@ -25,7 +26,7 @@ export async function beginUpload(
   { repository }: Target,
   ctx: RequestContext,
 ): Promise<void> {
-  const mount = parseMount(ctx)
+  const mount = parseMount(ctx, repository)
   if (mount !== undefined && (await mountBlob(registry, repository, mount))) {
     return answerCreated(ctx, repository, mount.digest)
   }
@@ -121,17 +122,27 @@ async function pushWhole(
   return answerCreated(ctx, repository, digest)
 }
 
-/** Undefined when no mount is asked for, or one that can never succeed: then it is an upload. */
-function parseMount(ctx: RequestContext): Mount | undefined {
-  const mount = only(ctx, 'mount')
-  const from = only(ctx, 'from')
-  if (!mount || from === undefined) return undefined
+/**
+ * Undefined when no mount is asked for, or one that can never succeed: then it is an upload.
+ *
+ * @throws Unauthorized when the caller may pull from the source, but with another token
+ */
+function parseMount(ctx: RequestContext, repository: RepositoryName): Mount | undefined {
+  const digest = orUndefined(() => parseDigest(only(ctx, 'mount') ?? ''))
+  const name = only(ctx, 'from')
+  const from = name ? orUndefined(() => parseRepositoryName(name)) : undefined
+  if (digest === undefined || (name !== '' && from === undefined)) return undefined
+  const { access } = ctx.state
+  const mayPull = (source: RepositoryName) => access.allows(source, 'pull')
+  if (from !== undefined && !mayPull(from) && access.mayObtain(from, 'pull')) {
+    throw access.refusal([scopeFor(repository, 'push'), scopeFor(from, 'pull')])
+  }
+  return { digest, from, mayPull }
+}
+
+function orUndefined<T>(parse: () => T): T | undefined {
   try {
-    return {
-      digest: parseDigest(mount),
-      from: from === '' ? undefined : parseRepositoryName(from),
-      mayPull: (source) => ctx.state.access.allows(source, 'pull'),
-    }
+    return parse()
   } catch (error) {
     if (error instanceof RegistryError) return undefined
     throw error

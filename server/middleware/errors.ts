@@ -1,20 +1,37 @@
 import type { Middleware } from 'koa'
 import type { Logger } from 'pino'
+import { formatChallenge, type TokenSource, Unauthorized } from '../../auth/tokens/challenge.ts'
 import { ERROR_CODES, RegistryError } from '../../oci/errors.ts'
 import { asRegistryError, isClientGone } from '../../registry/failures.ts'
 import { ClientLeft } from '../http/answer.ts'
 import { drain } from '../http/body.ts'
+import { rawPath } from '../http/v2-path.ts'
 import type { RequestContext, RequestState } from '../state.ts'
 
 /** Turns whatever is thrown into the error document of the distribution spec, "Error Codes". */
-export function answerErrors(log: Logger): Middleware<RequestState> {
+export function answerErrors({ log, tokens }: ErrorOptions): Middleware<RequestState> {
   return async (ctx, next) => {
     try {
       await next()
     } catch (thrown) {
+      if (thrown instanceof Unauthorized) setChallenge(ctx, thrown, tokens(ctx))
       await answerError(ctx, thrown, log)
     }
   }
+}
+
+export interface ErrorOptions {
+  readonly log: Logger
+  /** Where the client of a request gets tokens. */
+  readonly tokens: (ctx: RequestContext) => TokenSource
+}
+
+/** Bearer below /v2, where no client offers both; elsewhere what is asked for is a password. */
+function setChallenge(ctx: RequestContext, { challenge }: Unauthorized, source: TokenSource): void {
+  const value = rawPath(ctx.req).startsWith('/v2')
+    ? formatChallenge(source, challenge)
+    : 'Basic realm="Slipway", charset="UTF-8"'
+  ctx.res.setHeader('WWW-Authenticate', value)
 }
 
 /** What the log shows for a request whose client left. No client ever sees it. */
@@ -60,7 +77,10 @@ async function sendError(ctx: RequestContext, error: RegistryError): Promise<voi
   for (const name of OF_THE_CONTENT) res.removeHeader(name)
   res.setHeader('Content-Type', 'application/json')
   res.setHeader('Content-Length', body.length)
-  if (error.status === 503 || error.status === 429) res.setHeader('Retry-After', '5')
+  if (error.status === 503 || error.status === 429) {
+    const seconds = 'retryAfterSeconds' in error ? Number(error.retryAfterSeconds) : 5
+    res.setHeader('Retry-After', seconds)
+  }
   const stillSending = !req.complete
   if (stillSending) res.setHeader('Connection', 'close')
   if (ctx.method === 'HEAD') {
@@ -73,8 +93,15 @@ async function sendError(ctx: RequestContext, error: RegistryError): Promise<voi
   res.end()
 }
 
+/** Codes whose reason a person has to see: Docker and skopeo show the message alone. */
+const EXPLAINED: ReadonlySet<string> = new Set(['DENIED', 'TOOMANYREQUESTS'])
+
 function describe({ code, details }: RegistryError): Record<string, string>[] {
   const { message } = ERROR_CODES[code]
   if (details.length === 0) return [{ code, message }]
-  return details.map((detail) => ({ code, message, detail }))
+  return details.map((detail) => ({
+    code,
+    message: EXPLAINED.has(code) ? `${message}: ${detail}` : message,
+    detail,
+  }))
 }

@@ -73,20 +73,27 @@ export async function deleteRepository(tx: Transaction, name: RepositoryName): P
   return rowCount === 1
 }
 
+/** Regular expressions of Postgres: a name has to match all of `all` and none of `none`. */
+export interface NamePatterns {
+  readonly all: readonly string[]
+  readonly none: readonly string[]
+}
+
 /** One page of names in byte order, those after `after`, of repositories that hold a manifest. */
 export async function listRepositories(
   db: Queryable,
   page: { readonly after: string; readonly limit: number },
+  { all, none }: NamePatterns,
 ): Promise<RepositoryName[]> {
   // One row with an array: a hundred rows cost twice as much on both sides.
   const { rows } = await db.query<{ names: RepositoryName[] }>({
     name: 'list_repositories',
     text: `select array(
              select name from repositories
-             where listed and name > $1
+             where listed and name > $1 and name ~ all ($3) and name !~ all ($4)
              order by name limit $2
            ) as names`,
-    values: [page.after, page.limit],
+    values: [page.after, page.limit, all, none],
   })
   return rows[0]?.names ?? []
 }

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { RegistryError } from '../../oci/errors.ts'
 import { RawConnection, rawRequest } from '../support/raw-http.ts'
 import {
   type Answer,
@@ -218,13 +217,10 @@ describe('a request in the absolute form', () => {
 
 describe('too many requests', () => {
   it('are answered 429, with whole seconds to wait', async () => {
-    const busy = await runRegistry({
-      authenticate: () => {
-        throw new RegistryError('TOOMANYREQUESTS', 'slow down')
-      },
-    })
+    const busy = await runRegistry({ access: { mode: 'token' }, settings: { tokenRequests: 1 } })
     try {
-      const answer = await busy.client.get('/v2/a/tags/list')
+      expectStatus(await busy.client.get('/token'), 200)
+      const answer = await busy.client.get('/token')
       expectError(answer, 429, 'TOOMANYREQUESTS')
       expect(answer.headers['retry-after']).toMatch(/^[1-9]\d*$/)
     } finally {
@@ -234,10 +230,8 @@ describe('too many requests', () => {
 })
 
 describe('a large PUT that is refused with 401', () => {
-  const nobody = { subject: undefined, allows: () => false, mayListRepositories: false }
-
   it('is answered early, and the connection closes in order', async () => {
-    const closed = await runRegistry({ authenticate: () => nobody })
+    const closed = await runRegistry({ access: { mode: 'token' } })
     try {
       const connection = await RawConnection.open(closed.registry.host)
       await connection.begin('PUT', '/v2/a/manifests/x', { 'Content-Length': 50_000_000 })
@@ -253,7 +247,7 @@ describe('a large PUT that is refused with 401', () => {
   })
 
   it('leaves the connection usable when the body was whole', async () => {
-    const closed = await runRegistry({ authenticate: () => nobody })
+    const closed = await runRegistry({ access: { mode: 'token' } })
     try {
       const connection = await RawConnection.open(closed.registry.host)
       for (let time = 0; time < 3; time++) {

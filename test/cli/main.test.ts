@@ -53,7 +53,7 @@ describe('a wrong setting', () => {
     ['a variable', ['serve'], { SLIPWAY_WORKERS: 'x' }, '', 'SLIPWAY_WORKERS: expected'],
     ['the file', ['serve'], {}, 'workers: x\n', 'slipway.yml: workers: expected'],
     ['no variable of ours', ['serve'], { SLIPWAY_WORKRES: '1' }, '', 'SLIPWAY_WORKRES: no such'],
-    ['an address', ['serve', '--listen', ':5000'], {}, '', 'auth: none'],
+    ['an address', ['serve', '--listen', '5000'], {}, '', 'expected host:port'],
     ['a missing file', ['migrate', '--config', 'none.yml'], {}, '', 'none.yml: ENOENT'],
     ['a missing file', ['migrate'], { SLIPWAY_CONFIG: 'none.yml' }, '', 'none.yml: ENOENT'],
   ])('in %s names itself', (...[, words, environment, file, expected]) => {

@@ -1,23 +1,14 @@
-import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { openPool, type Pool } from '../../storage/metadata/database.ts'
-import { startSeparatePostgres } from '../support/separate-postgres.ts'
-import { type DatabaseProxy, openDatabaseProxy } from './support/database-proxy.ts'
+import type { Pool } from '../../storage/metadata/database.ts'
 import { exchange } from './support/exchange.ts'
 import { CONTAINERD, contentOf, expectStatus, imageOf, pushManifest } from './support/pushes.ts'
+import { type Replica, startReplicas } from './support/replicas.ts'
 import { freePort, type ServerProcess, startProgram } from './support/server.ts'
 import { openWorkspace, until, type Workspace } from './support/workspace.ts'
 
 const repository = 'replicas/shared'
 const config = contentOf('config', 100)
-
-interface Replica {
-  readonly name: string
-  readonly server: ServerProcess
-  /** Between it and the database. */
-  readonly proxy: DatabaseProxy
-}
 
 async function send(server: ServerProcess, method: string, target: string): Promise<number> {
   return (await exchange(server.host, { method, path: target })).status
@@ -47,25 +38,9 @@ describe('two replicas', () => {
 
   beforeAll(async () => {
     workspace = await openWorkspace()
-    const directory = path.join(workspace.folder, 'external')
-    const postgres = await startSeparatePostgres(directory, workspace.onClose)
-    const { connection } = postgres
-    pool = openPool({ connection, size: 1, onError: () => {} })
-    workspace.onClose(() => pool.end())
-
-    const start = async (name: string): Promise<Replica> => {
-      const socket = path.join(connection.host, `.s.PGSQL.${connection.port}`)
-      const proxy = await openDatabaseProxy(socket)
-      workspace.onClose(() => proxy.close())
-      const address = `${connection.user}@127.0.0.1:${proxy.port}/${connection.database}`
-      const url = `postgres://${address}?application_name=${name}`
-      return {
-        name,
-        proxy,
-        server: await startProgram(workspace, { settings: { 'database.url': url } }),
-      }
-    }
-    ;[a, b] = [await start('replica-a'), await start('replica-b')]
+    const shared = await startReplicas(workspace, ['replica-a', 'replica-b'])
+    pool = shared.pool
+    ;[a, b] = shared.replicas as [Replica, Replica]
     await CONTAINERD.push({ host: () => a.server.host, repository }, config)
     await untilShared()
   })

@@ -9,7 +9,7 @@ import type { Revocation } from '../../storage/metadata/changes.ts'
 import type { Pool, Statement } from '../../storage/metadata/database.ts'
 import type { RepositoryId } from '../../storage/metadata/repositories.ts'
 import { openTestRegistry, type TestRegistry } from '../support/registry.ts'
-import { imageOf, pushManifest } from './push.ts'
+import { ANYBODY, imageOf, pushManifest } from './push.ts'
 
 const name = parseRepositoryName('some/where')
 const tag = parseTag('latest')
@@ -151,7 +151,7 @@ describe('a manifest that was being read by its tag', () => {
 
     const reading = getManifest(slow, repository, parseReference('latest'))
     await arrived
-    await deleteManifest(registry, repository, pushed, undefined)
+    await deleteManifest(registry, repository, pushed, ANYBODY)
     go()
     expect((await reading).digest).toBe(pushed)
 

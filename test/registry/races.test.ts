@@ -11,7 +11,7 @@ import { unlinkBlob } from '../../storage/metadata/blobs.ts'
 import { type Transaction, transaction } from '../../storage/metadata/database.ts'
 import { deleteManifest as deleteManifestRow } from '../../storage/metadata/manifests.ts'
 import { openTestRegistry, type TestRegistry } from '../support/registry.ts'
-import { imageOf, indexOf, pushBlob, pushManifest } from './push.ts'
+import { ANYBODY, imageOf, indexOf, pushBlob, pushManifest } from './push.ts'
 
 let test: TestRegistry
 let registry: Registry
@@ -119,7 +119,7 @@ describe('a manifest that is deleted while an index lists it', () => {
     const barrier = gate()
     const push = pushManifest(stoppingAt('manifest locked', barrier), repository, indexOf([child]))
     await barrier.reached
-    const deletion = deleteManifest(registry, repository, child, undefined)
+    const deletion = deleteManifest(registry, repository, child, ANYBODY)
     expect(await isWaiting(deletion)).toBe(true)
     barrier.open()
     await push
@@ -161,7 +161,7 @@ describe('a manifest that is deleted while it is tagged', () => {
       barrier,
     )
     await barrier.reached
-    const deletion = deleteManifest(registry, repository, digest, undefined)
+    const deletion = deleteManifest(registry, repository, digest, ANYBODY)
     expect(await isWaiting(deletion)).toBe(true)
     barrier.open()
     await push
@@ -246,7 +246,7 @@ describe('a repository that another process deleted', () => {
     const content = Buffer.from('recreated')
     const blob = await pushBlob(here, repository, content)
     await pushManifest(here, repository, imageOf([blob]))
-    await deleteRepository(there, repository)
+    await deleteRepository(there, repository, ANYBODY.permits)
     await pushBlob(there, repository, content)
     const digest = await pushManifest(here, repository, imageOf([blob]))
     expect((await getManifest(there, repository, parseReference(digest))).digest).toBe(digest)

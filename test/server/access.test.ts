@@ -1,110 +1,146 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Access, Action } from '../../auth/access.ts'
+import { addUser } from '../../auth/accounts/accounts.ts'
+import { addGrant } from '../../auth/accounts/grants.ts'
+import { ACTIONS, type Action } from '../../auth/rules/grant.ts'
 import { digestOf } from '../../oci/digest.ts'
 import { REPOSITORY_ROUTES } from '../../server/routes.ts'
 import { openTestRegistry, type TestRegistry } from '../support/registry.ts'
+import { PASSWORDS } from '../support/secrets.ts'
 
 interface RouteRequest {
   /** The right that it must take, and that must be enough. */
   readonly action: Action
   readonly path: string
+  /** The status for who has the right, in a repository where everything asked for is there. */
+  readonly granted: number
   readonly headers?: Record<string, string>
   readonly body?: string
 }
 
-const DIGEST = digestOf(Buffer.from('content'))
-const HEX = DIGEST.slice('sha256:'.length)
+const CONTENT = 'content'
+const DIGEST = digestOf(Buffer.from(CONTENT))
+const INDEX = '{"schemaVersion":2,"manifests":[]}'
+const INDEX_TYPE = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' }
+const UPLOAD = `/blobs/uploads/${randomUUID()}` // nobody's: who has the right is told 404
 
 /** What each endpoint below a repository is asked; every route must have one here. */
 const REQUESTS: Readonly<Record<string, RouteRequest>> = {
-  'GET blob': { action: 'pull', path: `/blobs/${DIGEST}` },
-  'HEAD blob': { action: 'pull', path: `/blobs/${DIGEST}` },
-  'DELETE blob': { action: 'delete', path: `/blobs/${DIGEST}` },
-  'GET manifest': { action: 'pull', path: '/manifests/latest' },
-  'HEAD manifest': { action: 'pull', path: '/manifests/latest' },
+  'GET blob': { action: 'pull', granted: 200, path: `/blobs/${DIGEST}` },
+  'HEAD blob': { action: 'pull', granted: 200, path: `/blobs/${DIGEST}` },
+  'DELETE blob': { action: 'delete', granted: 202, path: `/blobs/${DIGEST}` },
+  'GET manifest': { action: 'pull', granted: 200, path: '/manifests/latest' },
+  'HEAD manifest': { action: 'pull', granted: 200, path: '/manifests/latest' },
   'PUT manifest': {
     action: 'push',
-    path: '/manifests/latest',
-    headers: { 'Content-Type': 'application/vnd.oci.image.index.v1+json' },
-    body: '{"schemaVersion":2,"manifests":[]}',
+    granted: 201,
+    path: '/manifests/new',
+    headers: INDEX_TYPE,
+    body: INDEX,
   },
-  'DELETE manifest': { action: 'delete', path: '/manifests/latest' },
-  'POST uploads': { action: 'push', path: '/blobs/uploads/' },
-  'GET upload': { action: 'push', path: `/blobs/uploads/${randomUUID()}` },
-  'HEAD upload': { action: 'push', path: `/blobs/uploads/${randomUUID()}` },
-  'PATCH upload': { action: 'push', path: `/blobs/uploads/${randomUUID()}`, body: 'content' },
+  'DELETE manifest': { action: 'delete', granted: 202, path: '/manifests/latest' },
+  'POST uploads': { action: 'push', granted: 202, path: '/blobs/uploads/' },
+  'GET upload': { action: 'push', granted: 404, path: UPLOAD },
+  'HEAD upload': { action: 'push', granted: 404, path: UPLOAD },
+  'PATCH upload': { action: 'push', granted: 404, path: UPLOAD, body: CONTENT },
   'PUT upload': {
     action: 'push',
-    path: `/blobs/uploads/${randomUUID()}?digest=${DIGEST}`,
-    body: 'content',
+    granted: 404,
+    path: `${UPLOAD}?digest=${digestOf(Buffer.from('other'))}`,
+    body: 'other',
   },
-  'DELETE upload': { action: 'push', path: `/blobs/uploads/${randomUUID()}` },
-  'GET tags': { action: 'pull', path: '/tags/list' },
-  'HEAD tags': { action: 'pull', path: '/tags/list' },
-  'GET referrers': { action: 'pull', path: `/referrers/${DIGEST}` },
-  'HEAD referrers': { action: 'pull', path: `/referrers/${DIGEST}` },
+  'DELETE upload': { action: 'push', granted: 404, path: UPLOAD },
+  'GET tags': { action: 'pull', granted: 200, path: '/tags/list' },
+  'HEAD tags': { action: 'pull', granted: 200, path: '/tags/list' },
+  'GET referrers': { action: 'pull', granted: 200, path: `/referrers/${DIGEST}` },
+  'HEAD referrers': { action: 'pull', granted: 200, path: `/referrers/${DIGEST}` },
 }
 
 const ROUTES = Object.entries(REPOSITORY_ROUTES).flatMap(([resource, methods]) =>
   Object.keys(methods).map((method) => ({ route: `${method} ${resource}`, method })),
 )
 
-/** What each caller may do; a request names its caller in a header. */
-const CALLERS: Record<string, Access> = {}
-
-function caller(
-  subject: string | undefined,
-  repositories: readonly string[],
-  actions: readonly Action[],
-): Record<string, string> {
-  const name = randomUUID()
-  CALLERS[name] = {
-    subject,
-    allows: (repository, action) => repositories.includes(repository) && actions.includes(action),
-    mayListRepositories: false,
-  }
-  return { 'X-Caller': name }
+/** Callers by name, with the rights each has to repositories below its own name. */
+const CALLERS: Readonly<Record<string, readonly Action[] | 'admin'>> = {
+  anonymous: [],
+  'no-right': [],
+  pull: ['pull'],
+  push: ['push'],
+  overwrite: ['overwrite'],
+  delete: ['delete'],
+  admin: 'admin',
 }
 
-const nobody: Access = { subject: undefined, allows: () => false, mayListRepositories: false }
-
-const ALL: readonly Action[] = ['pull', 'push', 'delete']
+const PASSWORD = PASSWORDS.matrix
+const basic = (name: string) => `Basic ${Buffer.from(`${name}:${PASSWORD}`).toString('base64')}`
 
 describe('access', () => {
   let registry: TestRegistry
+  let base: string
   beforeAll(async () => {
-    registry = await openTestRegistry({
-      authenticate: (ctx) => CALLERS[ctx.get('X-Caller')] ?? nobody,
-    })
+    registry = await openTestRegistry({ access: { mode: 'token' } })
+    base = `http://${registry.host}`
+    const actor = { subject: 'test' }
+    for (const [name, rights] of Object.entries(CALLERS)) {
+      if (name === 'anonymous') continue
+      const admin = rights === 'admin'
+      await addUser(registry.access, actor, { name, password: PASSWORD, admin })
+      if (rights === 'admin' || rights.length === 0) continue
+      const granted = { effect: 'allow', subject: `user:${name}`, actions: rights } as const
+      await addGrant(registry.access, actor, { ...granted, repositories: ['given/**'] })
+    }
   })
   afterAll(() => registry.close())
 
+  /** The headers of a caller who asked for a token with all that can be asked for. */
+  async function tokenOf(name: string, repository: string): Promise<Record<string, string>> {
+    const scope = `repository:${repository}:pull,push,delete`
+    const headers = name === 'anonymous' ? undefined : { Authorization: basic(name) }
+    const response = await fetch(`${base}/token?scope=${scope}`, headers && { headers })
+    expect(response.status).toBe(200)
+    const { token } = (await response.json()) as { token: string }
+    return { Authorization: `Bearer ${token}` }
+  }
+
   /** A repository in which everything that {@link REQUESTS} asks for is there. */
   async function fill(repository: string): Promise<void> {
-    const owner = caller('owner', [repository], ALL)
-    const blob = `http://${registry.host}/v2/${repository}/blobs/uploads/?digest=${DIGEST}`
-    const pushed = await fetch(blob, { method: 'POST', headers: owner, body: 'content' })
-    expect(pushed.status).toBe(201)
-    const put = { route: 'PUT manifest', method: 'PUT' }
-    expect(await ask(put, repository, owner)).toMatchObject({ status: 201 })
+    const headers = { Authorization: basic('admin') }
+    const blob = `${base}/v2/${repository}/blobs/uploads/?digest=${DIGEST}`
+    expect((await fetch(blob, { method: 'POST', headers, body: CONTENT })).status).toBe(201)
+    const manifest = `${base}/v2/${repository}/manifests/latest`
+    const init = { method: 'PUT', headers: { ...headers, ...INDEX_TYPE }, body: INDEX }
+    expect((await fetch(manifest, init)).status).toBe(201)
   }
 
   async function ask(
     { route, method }: { route: string; method: string },
     repository: string,
-    headers: Record<string, string> = {},
-  ): Promise<{ status: number; code: string | undefined }> {
+    headers: Record<string, string>,
+  ): Promise<{ status: number; code: string | undefined; error: string | undefined }> {
     const wanted = REQUESTS[route]
     if (wanted === undefined) throw new Error(`no request for the route ${route}`)
-    const response = await fetch(`http://${registry.host}/v2/${repository}${wanted.path}`, {
+    const response = await fetch(`${base}/v2/${repository}${wanted.path}`, {
       method,
       headers: { ...wanted.headers, ...headers },
       ...(wanted.body === undefined ? {} : { body: wanted.body }),
     })
     const text = await response.text()
-    const document = text === '' ? {} : (JSON.parse(text) as { errors?: { code: string }[] })
-    return { status: response.status, code: document.errors?.[0]?.code }
+    const isError = method !== 'HEAD' && response.status >= 400
+    const document = isError ? (JSON.parse(text) as { errors: { code: string }[] }) : undefined
+    const challenge = response.headers.get('www-authenticate') ?? ''
+    const error = /error="(\w+)"/.exec(challenge)?.[1]
+    return { status: response.status, code: document?.errors[0]?.code, error }
+  }
+
+  const putLatest = async (name: string, body: string) => {
+    const headers = { ...(await tokenOf(name, 'given/moved')), ...INDEX_TYPE }
+    const url = `${base}/v2/given/moved/manifests/latest`
+    return (await fetch(url, { method: 'PUT', headers, body })).status
+  }
+
+  const statusOf = async (path: string, name?: string, method = 'GET') => {
+    const headers: Record<string, string> = name === undefined ? {} : { Authorization: basic(name) }
+    return (await fetch(`${base}${path}`, { method, headers })).status
   }
 
   it('is tried for every route there is, and for none that is gone', () => {
@@ -113,100 +149,87 @@ describe('access', () => {
 
   for (const endpoint of ROUTES) {
     const { route, method } = endpoint
-    const action = REQUESTS[route]?.action ?? 'pull' // without a request every test of it fails
-    const codeOf = (code: string) => (method === 'HEAD' ? undefined : code)
-    const others = ALL.filter((other) => other !== action)
+    // Without a request every test of it fails.
+    const { action = 'pull', granted = 0 } = REQUESTS[route] ?? {}
 
     describe(`to ${route}`, () => {
-      it('is refused to anonymous with 401', async () => {
-        const answer = await ask(endpoint, 'team/app')
-        expect(answer).toEqual({ status: 401, code: codeOf('UNAUTHORIZED') })
-      })
+      for (const [name, rights] of Object.entries(CALLERS)) {
+        const has = rights === 'admin' || rights.includes(action)
+        const repository = `given/${name}-${ROUTES.indexOf(endpoint)}`
 
-      it('is refused to anonymous with other rights with 401', async () => {
-        const answer = await ask(endpoint, 'team/app', caller(undefined, ['team/app'], others))
-        expect(answer).toEqual({ status: 401, code: codeOf('UNAUTHORIZED') })
-      })
+        it(`is ${has ? 'given to' : 'refused to'} ${name}`, async () => {
+          await fill(repository)
+          const answer = await ask(endpoint, repository, await tokenOf(name, repository))
+          const code = has || method === 'HEAD' ? answer.code : 'UNAUTHORIZED'
+          const refusal = { status: 401, code, error: 'insufficient_scope' }
+          expect(answer).toEqual(has ? { ...answer, status: granted, error: undefined } : refusal)
+        })
+        if (name === 'anonymous') continue
 
-      it(`is refused to a user without ${action} with 403`, async () => {
-        const answer = await ask(endpoint, 'team/app', caller('ada', ['team/app'], others))
-        expect(answer).toEqual({ status: 403, code: codeOf('DENIED') })
-      })
+        it(`is ${has ? 'given to' : 'refused to'} ${name} with a password`, async () => {
+          await fill(`${repository}-basic`)
+          const answer = await ask(endpoint, `${repository}-basic`, { Authorization: basic(name) })
+          expect(answer.status).toBe(has ? granted : 403)
+        })
+      }
 
-      it('is refused to a user with rights to another repository with 403', async () => {
-        const answer = await ask(endpoint, 'team/app', caller('ada', ['team', 'team/ap'], ALL))
-        expect(answer).toEqual({ status: 403, code: codeOf('DENIED') })
-      })
-
-      it(`is given for ${action}, whoever it is`, async () => {
-        for (const subject of ['ada', undefined]) {
-          const { status } = await ask(
-            endpoint,
-            'team/app',
-            caller(subject, ['team/app'], [action]),
-          )
-          expect([401, 403]).not.toContain(status)
-          expect(status).toBeLessThan(500)
+      it('is refused without a token, and with one of another repository', async () => {
+        const code = method === 'HEAD' ? undefined : 'UNAUTHORIZED'
+        const answer = await ask(endpoint, 'given/app', {})
+        expect(answer).toEqual({ status: 401, code, error: undefined })
+        for (const other of ['given', 'given/ap', 'given/app/x']) {
+          const token = await tokenOf('admin', other)
+          const refused = await ask(endpoint, 'given/app', token)
+          expect(refused).toEqual({ status: 401, code, error: 'insufficient_scope' })
         }
       })
 
       it('tells nothing of what is there', async () => {
-        await fill('team/secret')
-        for (const headers of [{}, caller('ada', [], [])]) {
-          const there = await ask(endpoint, 'team/secret', headers)
-          expect(there).toEqual(await ask(endpoint, 'team/never', headers))
+        await fill('secret/there')
+        for (const caller of ['anonymous', ...ACTIONS]) {
+          const headers = await tokenOf(caller, 'secret/there')
+          const there = await ask(endpoint, 'secret/there', headers)
+          expect(there.status).toBe(401)
+          expect(there).toEqual(await ask(endpoint, 'secret/never', headers))
         }
       })
     })
   }
 
-  describe('to a mount', () => {
-    it('needs pull on the source, and says nothing of what is there', async () => {
-      const all = caller('ada', ['source', 'target'], ALL)
-      const target = caller('ada', ['target'], ALL)
-      const post = (query: string, headers: Record<string, string>, body?: string) =>
-        fetch(`http://${registry.host}/v2/${query}`, {
-          method: 'POST',
-          headers,
-          ...(body === undefined ? {} : { body }),
-        })
-      expect((await post(`source/blobs/uploads/?digest=${DIGEST}`, all, 'content')).status).toBe(
-        201,
+  describe('to a tag that exists', () => {
+    it('takes push to repeat what it names, and overwrite as well to move it', async () => {
+      const other = INDEX.replace('[]', '[ ]')
+      await addUser(registry.access, { subject: 'test' }, { name: 'mover', password: PASSWORD })
+      await addGrant(
+        registry.access,
+        { subject: 'test' },
+        {
+          effect: 'allow',
+          subject: 'user:mover',
+          actions: ['push', 'overwrite'],
+          repositories: ['given/moved'],
+        },
       )
-
-      for (const from of ['&from=source', '', '&from=nobody']) {
-        const query = `target/blobs/uploads/?mount=sha256:${HEX}${from}`
-        expect((await post(query, target)).status).toBe(202)
-      }
-      const head = `http://${registry.host}/v2/target/blobs/${DIGEST}`
-      expect((await fetch(head, { method: 'HEAD', headers: target })).status).toBe(404)
-      const mount = `target/blobs/uploads/?mount=${DIGEST}&from=source`
-      expect((await post(mount, all)).status).toBe(201)
-    })
-  })
-
-  describe('to an upload session', () => {
-    it('is its owner’s alone', async () => {
-      const [ada, bob] = ['ada', 'bob'].map((name) => caller(name, ['team/app'], ALL))
-      const url = `http://${registry.host}/v2/team/app/blobs/uploads/`
-      const begun = await fetch(url, { method: 'POST', headers: ada! })
-      const session = `http://${registry.host}${begun.headers.get('location')}`
-      for (const method of ['GET', 'PATCH', 'PUT', 'DELETE']) {
-        const target = method === 'PUT' ? `${session}?digest=${DIGEST}` : session
-        expect((await fetch(target, { method, headers: bob! })).status).toBe(404)
-      }
-      expect((await fetch(session, { headers: ada! })).status).toBe(204)
+      await fill('given/moved')
+      expect(await putLatest('push', INDEX)).toBe(201)
+      expect(await putLatest('push', other)).toBe(403)
+      expect(await putLatest('overwrite', other)).toBe(401)
+      expect(await putLatest('mover', other)).toBe(201)
+      expect(await putLatest('admin', INDEX)).toBe(201)
     })
   })
 
   describe('to what is no repository', () => {
-    it('is checked as well: the catalog, and deleting a repository', async () => {
-      const ada = caller('ada', ['team/app'], ['pull', 'push'])
-      const base = `http://${registry.host}`
-      expect((await fetch(`${base}/v2/_catalog`)).status).toBe(401)
-      const url = `${base}/api/v1/repositories/team/app`
-      expect((await fetch(url, { method: 'DELETE' })).status).toBe(401)
-      expect((await fetch(url, { method: 'DELETE', headers: ada })).status).toBe(403)
+    it('is checked as well: the root, the catalog, and deleting a repository', async () => {
+      expect(await statusOf('/v2/')).toBe(401)
+      expect(await statusOf('/v2/', 'no-right')).toBe(200)
+      expect(await statusOf('/v2/_catalog')).toBe(401)
+      expect(await statusOf('/v2/_catalog', 'no-right')).toBe(200)
+      await fill('given/doomed')
+      const doomed = '/api/v1/repositories/given/doomed'
+      expect(await statusOf(doomed, undefined, 'DELETE')).toBe(401)
+      expect(await statusOf(doomed, 'push', 'DELETE')).toBe(403)
+      expect(await statusOf(doomed, 'delete', 'DELETE')).toBe(202)
     })
   })
 })

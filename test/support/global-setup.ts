@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Pool } from 'pg'
@@ -6,11 +6,14 @@ import { pino } from 'pino'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../migrations/migrate.ts'
 import { startEmbeddedPostgres } from '../../postgres/embedded.ts'
+import { secretsIn } from './secrets.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** Where every test database is made; any database of the server. */
     database: { host: string; port: number; user: string; database: string }
+    /** File of what all servers of the run log, searched for secrets when it ends. */
+    log: string
   }
 }
 
@@ -34,8 +37,16 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await pool.end()
 
   project.provide('database', server.connection)
+  const logFile = path.join(folder, 'servers.log')
+  await writeFile(logFile, '')
+  project.provide('log', logFile)
   return async () => {
     await server.stop()
+    const found = secretsIn(await readFile(logFile, 'utf8'))
     await rm(folder, { recursive: true, force: true })
+    if (found.length === 0) return
+    // What is thrown here is reported, but the run would count as passed.
+    process.exitCode = 1
+    throw new Error(`the servers logged secrets:\n${found.join('\n')}`)
   }
 }

@@ -65,7 +65,7 @@ describe('pages', () => {
       await seedManifest(db, id, 'any')
     }
     await ensureRepository(db, parseRepositoryName('p/empty'))
-    const listed = await pagesOf((page) => listRepositories(db, page))
+    const listed = await pagesOf((page) => listRepositories(db, page, { all: [], none: [] }))
     expect(listed.filter((name) => name.startsWith('p'))).toEqual(names.toSorted(byteOrder))
   })
 

@@ -1,0 +1,148 @@
+import { RegistryError } from '../oci/errors.ts'
+import { isRepositoryName } from '../oci/reference.ts'
+import { Access } from './access.ts'
+import type { AccessControl } from './access-control.ts'
+import { resolveHolder } from './identity.ts'
+import { type Credentials, logIn } from './login.ts'
+import { anonymous, anyone, type Principal, stranger } from './principal.ts'
+import type { Coverage } from './rules/grant.ts'
+import type { Policy } from './rules/policy.ts'
+import { type AccessToken, isExpired, verifyAccessToken } from './tokens/access-token.ts'
+import { Unauthorized } from './tokens/challenge.ts'
+import { kindOfSecret } from './tokens/secrets.ts'
+import { KeysUnavailable, TokenInvalid } from './tokens/token-invalid.ts'
+
+export interface Caller {
+  /** The header of that name. */
+  readonly authorization: string | undefined
+  readonly address: string
+}
+
+/**
+ * What the caller of one request may do. One who shows something that is not good may do nothing,
+ * and is told so when the request turns out to need anything.
+ *
+ * @throws RegistryError TOOMANYREQUESTS after too many failures, UNAVAILABLE when the keys of
+ *   another token service cannot be had
+ */
+export async function authenticate(control: AccessControl, caller: Caller): Promise<Access> {
+  const { records } = control
+  const refreshed = records.refresh()
+  if (refreshed !== undefined) await refreshed
+  const found = records.policy()
+  const policy = found instanceof Promise ? await found : found
+  if (await isOpen(control)) return new Access({ principal: anyone, policy, shown: 'nothing' })
+  const { authorization } = caller
+  if (authorization === undefined) {
+    return new Access({ principal: anonymous, policy, shown: 'nothing' })
+  }
+  const [, scheme = '', value = ''] = /^(\w+) +(\S+) *$/.exec(authorization) ?? []
+  const isBasic = scheme.toLowerCase() === 'basic'
+  try {
+    if (isBasic) return await byPassword(control, policy, { value, address: caller.address })
+    if (scheme.toLowerCase() !== 'bearer') throw new TokenInvalid('neither Bearer nor Basic')
+    if (kindOfSecret(value) !== undefined) {
+      return await bySecret(control, policy, { value, address: caller.address })
+    }
+    return await byToken(control, policy, value)
+  } catch (error) {
+    if (error instanceof KeysUnavailable) {
+      throw new RegistryError('UNAVAILABLE', 'the keys of the token service', { cause: error })
+    }
+    if (!(error instanceof TokenInvalid) && !(error instanceof Unauthorized)) throw error
+    control.log.debug({ reason: error.message }, 'credentials not good')
+    const shown = isBasic ? 'wrong password' : 'bad token'
+    return new Access({ principal: anonymous, policy, shown })
+  }
+}
+
+/** Whether everybody may do everything. */
+export async function isOpen({ mode, records }: AccessControl): Promise<boolean> {
+  if (mode === 'none') return true
+  if (mode !== 'first account') return false
+  return !(await records.hasAccounts())
+}
+
+interface Shown {
+  readonly value: string
+  readonly address: string
+}
+
+async function byPassword(
+  control: AccessControl,
+  policy: Policy,
+  { value, address }: Shown,
+): Promise<Access> {
+  const credentials = parseBasic(value)
+  if (credentials === undefined || control.mode === 'external') {
+    throw new TokenInvalid('no name and password')
+  }
+  const { principal, holder } = await logIn(control, credentials, address)
+  const shown = holder.credentialId === undefined ? 'password' : 'secret'
+  return new Access({ principal, policy, shown })
+}
+
+async function bySecret(
+  control: AccessControl,
+  policy: Policy,
+  { value, address }: Shown,
+): Promise<Access> {
+  if (control.mode === 'external') throw new TokenInvalid('not a token of the service')
+  const { principal } = await logIn(control, { name: undefined, password: value }, address)
+  return new Access({ principal, policy, shown: 'secret' })
+}
+
+async function byToken(control: AccessControl, policy: Policy, text: string): Promise<Access> {
+  const { records, terms } = control
+  const verified = records.token(text, () => verify(control, text))
+  const token = verified instanceof Promise ? await verified : verified
+  if (isExpired(token, terms.now())) throw new TokenInvalid('expired')
+  const principal =
+    control.mode === 'external' ? ofOtherService(token) : await resolveHolder(control, token.holder)
+  return new Access({ principal, policy, shown: 'token', scopes: token.scopes })
+}
+
+async function verify(
+  { records, terms, external }: AccessControl,
+  text: string,
+): Promise<AccessToken> {
+  if (external !== undefined) {
+    const { subject, access, expiresAt } = await external.verify(text)
+    return { holder: { subject: subject || undefined }, scopes: access, expiresAt }
+  }
+  const keys = await records.keys()
+  if (keys === undefined) throw new TokenInvalid('there are no keys')
+  return verifyAccessToken(keys, text, terms)
+}
+
+const OTHERS = new WeakMap<AccessToken, Principal>()
+
+/** What its service gave it counts, and only what is denied here is taken from it. */
+function ofOtherService(token: AccessToken): Principal {
+  const known = OTHERS.get(token)
+  if (known !== undefined) return known
+  const own = token.scopes.flatMap(({ type, name, actions }): Coverage[] => {
+    // A name is no glob here, whatever is in it.
+    if (type !== 'repository' || !isRepositoryName(name)) return []
+    const everything = actions.includes('*')
+    const rights = {
+      pull: everything || actions.includes('pull'),
+      push: everything || actions.includes('push'),
+      overwrite: everything || actions.includes('push'),
+      delete: everything || actions.includes('delete'),
+    }
+    const given = (['pull', 'push', 'overwrite', 'delete'] as const).filter((each) => rights[each])
+    return [{ repositories: [name], actions: given }]
+  })
+  const { subject } = token.holder
+  const principal = subject === undefined ? { ...anonymous, own } : stranger(`user:${subject}`, own)
+  OTHERS.set(token, principal)
+  return principal
+}
+
+/** RFC 7617. The name ends at the first colon, the password may have more. */
+export function parseBasic(value: string): Credentials | undefined {
+  const text = Buffer.from(value, 'base64').toString('utf8')
+  const colon = text.indexOf(':')
+  return colon < 0 ? undefined : { name: text.slice(0, colon), password: text.slice(colon + 1) }
+}

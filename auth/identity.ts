@@ -1,0 +1,96 @@
+import type { Account } from '../storage/metadata/accounts.ts'
+import type { Credential } from '../storage/metadata/credentials.ts'
+import type { AccessControl } from './access-control.ts'
+import { anonymous, fileUser, type Principal, principalOf, stranger } from './principal.ts'
+import type { Coverage } from './rules/grant.ts'
+import type { Holder } from './tokens/access-token.ts'
+import { TokenInvalid } from './tokens/token-invalid.ts'
+import { revisionOf } from './trusted-issuers.ts'
+
+/** Accounts are remembered until something changes, and so is what follows from them. */
+const PRINCIPALS = new WeakMap<Account, Principal>()
+
+/**
+ * Whom a token speaks for, by the accounts, credentials and rules as they are at this moment.
+ *
+ * @throws TokenInvalid when that one is not welcome any more
+ */
+export async function resolveHolder(control: AccessControl, holder: Holder): Promise<Principal> {
+  const { accountId, credentialId, revision, subject } = holder
+  const credential = await findCredential(control, credentialId)
+  if (accountId !== undefined) {
+    const found = control.records.account(accountId)
+    const account = found instanceof Promise ? await found : found
+    if (account === undefined || account.generation !== holder.generation) {
+      throw new TokenInvalid('the account is gone or was changed')
+    }
+    checkUsable(account, control.terms.now())
+    return limited(principalOfAccount(control, account), credential)
+  }
+  if (credential !== undefined) return keyless(control, credential)
+  if (subject === undefined) return anonymous
+  return userOfFile(control, subject, revision)
+}
+
+export function principalOfAccount({ records }: AccessControl, account: Account): Principal {
+  const known = PRINCIPALS.get(account)
+  if (known !== undefined) return known
+  const principal = principalOf(account, records.rules.groupsOf.get(account.name) ?? [])
+  PRINCIPALS.set(account, principal)
+  return principal
+}
+
+/** @throws TokenInvalid */
+export function checkUsable({ disabled, expiresAt }: Account, now: Date): void {
+  if (disabled) throw new TokenInvalid('the account is disabled')
+  if (expiresAt !== undefined && expiresAt <= now) throw new TokenInvalid('the account expired')
+}
+
+/** A personal token, and what was obtained with it, may narrow what the account may do. */
+export function limited(principal: Principal, credential: Credential | undefined): Principal {
+  if (credential?.coverage === undefined) return principal
+  return { ...principal, limit: coverageOf(credential) }
+}
+
+async function findCredential(
+  { records, terms }: AccessControl,
+  id: string | undefined,
+): Promise<Credential | undefined> {
+  if (id === undefined) return undefined
+  const found = records.credential(id)
+  const credential = found instanceof Promise ? await found : found
+  if (credential === undefined) throw new TokenInvalid('what it was obtained with was revoked')
+  if (credential.expiresAt !== undefined && credential.expiresAt <= terms.now()) {
+    throw new TokenInvalid('what it was obtained with expired')
+  }
+  return credential
+}
+
+/** A CI job keeps its rights only while the rules that gave them are there, unchanged. */
+export function keyless({ records }: AccessControl, credential: Credential): Principal {
+  const current = new Set(
+    records.rules.issuers.flatMap((issuer) => issuer.rules.map((rule) => revisionOf(issuer, rule))),
+  )
+  const revisions = credential.revision?.split(' ') ?? []
+  if (revisions.length === 0 || !revisions.every((revision) => current.has(revision))) {
+    throw new TokenInvalid('the rule that let it in was changed')
+  }
+  return stranger(credential.subject, coverageOf(credential))
+}
+
+function userOfFile(
+  { htpasswd, records }: AccessControl,
+  subject: string,
+  revision: string | undefined,
+): Principal {
+  const name = subject.slice('user:'.length)
+  if (revision === undefined || htpasswd?.revisionOf(name) !== revision) {
+    throw new TokenInvalid('the entry of the htpasswd file was changed')
+  }
+  return fileUser(name, records.rules.groupsOf.get(name) ?? [])
+}
+
+function coverageOf({ coverage }: Credential): readonly Coverage[] {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked before it was stored
+  return (coverage ?? []) as readonly Coverage[]
+}

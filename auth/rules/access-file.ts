@@ -1,0 +1,152 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+import type { Logger } from 'pino'
+import { parse as parseYaml } from 'yaml'
+import { z } from 'zod'
+import { RegistryError } from '../../oci/errors.ts'
+import { issuerSchema } from '../trusted-issuers/schema.ts'
+import type { TrustedIssuer } from '../trusted-issuers.ts'
+import { checkRepositoryGlob, checkTagGlob } from './glob.ts'
+import { ACTIONS, type Grant } from './grant.ts'
+import { checkSubject, NAME } from './subject.ts'
+
+/** What the access file says; empty without one. */
+export interface AccessRules {
+  readonly grants: readonly Grant[]
+  /** Names of groups by the name of the account that is in them. */
+  readonly groupsOf: ReadonlyMap<string, readonly string[]>
+  readonly issuers: readonly TrustedIssuer[]
+}
+
+export const NO_RULES: AccessRules = { grants: [], groupsOf: new Map(), issuers: [] }
+
+export interface AccessFile {
+  readonly rules: AccessRules
+  close(): void
+}
+
+export interface AccessFileOptions {
+  readonly log: Pick<Logger, 'info' | 'warn'>
+  readonly onChange: () => void
+  /** How often to look whether the file has changed; every two seconds unless said otherwise. */
+  readonly pollMs?: number
+}
+
+const POLL_MS = 2000
+
+/**
+ * The rules of a YAML file, read again when it changes. One that cannot be used leaves the rules
+ * as they were, and is logged.
+ *
+ * @throws Error that says what is wrong, when it cannot be used at first
+ */
+export function openAccessFile(
+  file: string,
+  { log, onChange, pollMs = POLL_MS }: AccessFileOptions,
+): AccessFile {
+  let rules = readAccessFile(file)
+  const reload = () => {
+    try {
+      rules = readAccessFile(file)
+      log.info({ file, grants: rules.grants.length }, 'access file read again')
+      onChange()
+    } catch (error) {
+      log.warn({ err: error, file }, 'access file not usable, the rules before stay')
+    }
+  }
+  // Polled: where it is mounted from a ConfigMap it is replaced by way of symbolic links.
+  watchFile(file, { interval: pollMs, persistent: false }, reload)
+  return {
+    get rules() {
+      return rules
+    },
+    close: () => unwatchFile(file, reload),
+  }
+}
+
+/** @throws Error with the place and what was expected there */
+export function readAccessFile(file: string): AccessRules {
+  try {
+    const parsed = documentSchema.safeParse(parseYaml(readFileSync(file, 'utf8')) ?? {})
+    if (!parsed.success) {
+      const problems = parsed.error.issues.map(
+        ({ path, message }) => `  ${path.join('.') || 'the file'}: ${message}`,
+      )
+      throw new Error(`the rules are not usable:\n${problems.join('\n')}`)
+    }
+    return toRules(parsed.data)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new Error(`${file}: ${message}`, { cause: error })
+  }
+}
+
+/** Says what `check` throws. */
+function complaint(check: () => void): string | undefined {
+  try {
+    check()
+    return undefined
+  } catch (error) {
+    return error instanceof RegistryError ? error.details.join('; ') : String(error)
+  }
+}
+
+/** One glob, or a list of them. */
+function globs(check: (glob: string) => void) {
+  const glob = z.string().superRefine((text, context) => {
+    const message = complaint(() => check(text))
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  })
+  const list = z.array(glob, 'expected a glob, or a list of them').min(1)
+  return z.preprocess((value) => (typeof value === 'string' ? [value] : value), list)
+}
+
+const rights = z
+  .record(z.string(), z.array(z.enum(ACTIONS)).min(1))
+  .superRefine((record, context) => {
+    for (const subject of Object.keys(record)) {
+      const message = complaint(() => checkSubject(subject))
+      if (message !== undefined) context.addIssue({ code: 'custom', message })
+    }
+  })
+
+const grantSchema = z
+  .strictObject({
+    repositories: globs(checkRepositoryGlob),
+    tags: globs(checkTagGlob).optional(),
+    allow: rights.optional(),
+    deny: rights.optional(),
+  })
+  .refine(({ allow, deny }) => allow !== undefined || deny !== undefined, 'expected allow or deny')
+
+const documentSchema = z.strictObject({
+  groups: z.record(z.string().regex(NAME, 'expected a name'), z.array(z.string())).default({}),
+  grants: z.array(grantSchema).default([]),
+  issuers: z.array(issuerSchema).default([]),
+})
+
+function toRules({ groups, grants, issuers }: z.output<typeof documentSchema>): AccessRules {
+  const groupsOf = new Map<string, string[]>()
+  for (const [group, members] of Object.entries(groups)) {
+    for (const member of members) groupsOf.set(member, [...(groupsOf.get(member) ?? []), group])
+  }
+  if (new Set(issuers.map(({ name }) => name)).size < issuers.length) {
+    throw new Error('two issuers have the same name')
+  }
+  return { grants: grants.flatMap(toGrants), groupsOf, issuers }
+}
+
+function toGrants(entry: z.output<typeof grantSchema>, index: number): Grant[] {
+  const shared = {
+    origin: `access file, grant ${index + 1}`,
+    repositories: entry.repositories,
+    tags: entry.tags,
+  }
+  return (['deny', 'allow'] as const).flatMap((effect) =>
+    Object.entries(entry[effect] ?? {}).map(([subject, actions]) => ({
+      ...shared,
+      effect,
+      subject,
+      actions,
+    })),
+  )
+}

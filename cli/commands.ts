@@ -1,0 +1,40 @@
+import { AUDIT_COMMAND } from './commands/audit.ts'
+import { checkConfig } from './commands/config.ts'
+import { EXPLAIN_COMMAND } from './commands/explain.ts'
+import { GRANT_COMMANDS } from './commands/grants.ts'
+import { GROUP_COMMANDS } from './commands/groups.ts'
+import { KEY_COMMAND } from './commands/keys.ts'
+import { migrateDatabase } from './commands/migrate.ts'
+import { ROBOT_COMMANDS } from './commands/robots.ts'
+import { serve } from './commands/serve.ts'
+import { TOKEN_COMMANDS } from './commands/tokens.ts'
+import { USER_COMMANDS } from './commands/users.ts'
+import { printVersion } from './commands/version.ts'
+import type { Command } from './usage.ts'
+
+/** Every command, in the order of the help. */
+export const COMMANDS: readonly Command[] = [
+  { name: 'serve', text: 'run the registry', settings: 'listed', run: serve },
+  {
+    name: 'migrate',
+    text: 'bring the database up to date',
+    settings: 'listed',
+    run: migrateDatabase,
+  },
+  {
+    name: 'config check',
+    text: 'check the configuration',
+    settings: 'listed',
+    switches: { probe: 'Try the storage, and the database if it is a server of its own.' },
+    run: checkConfig,
+  },
+  { name: 'version', text: 'print the version', settings: 'none', run: printVersion },
+  ...USER_COMMANDS,
+  ...ROBOT_COMMANDS,
+  ...GROUP_COMMANDS,
+  ...TOKEN_COMMANDS,
+  ...GRANT_COMMANDS,
+  EXPLAIN_COMMAND,
+  AUDIT_COMMAND,
+  KEY_COMMAND,
+]

@@ -1,0 +1,38 @@
+import { RegistryError } from '../oci/errors.ts'
+import type { Manifest } from '../oci/manifest.ts'
+import type { RepositoryName, Tag } from '../oci/reference.ts'
+import type { Transaction } from '../storage/metadata/database.ts'
+import { findTag } from '../storage/metadata/tags.ts'
+
+/** Whether who asks may make the tag, move it to another digest, or delete it. */
+export type PermitsTag = (action: 'push' | 'overwrite' | 'delete', tag: Tag) => boolean
+
+export interface TagMove {
+  readonly repository: RepositoryName
+  readonly tag: Tag
+  readonly manifest: Manifest
+}
+
+/**
+ * With the lock on the tag held: what it names now stays what it names.
+ *
+ * @throws RegistryError DENIED when the tag may not be made or moved
+ */
+export async function checkTag(
+  tx: Transaction,
+  { repository, tag, manifest }: TagMove,
+  permits: PermitsTag,
+): Promise<void> {
+  const [mayMake, mayMove] = [permits('push', tag), permits('overwrite', tag)]
+  if (mayMake && mayMove) return
+  const current = await findTag(tx, repository, tag)
+  if (current === manifest.digest || (current === undefined ? mayMake : mayMove)) return
+  const what = current === undefined ? 'may not be made' : 'exists, and may not be moved'
+  throw new RegistryError('DENIED', `tag ${tag} ${what}`)
+}
+
+/** @throws RegistryError DENIED when one of the tags may not be deleted */
+export function refuseTags(tags: readonly Tag[], permits: PermitsTag): void {
+  const kept = tags.find((tag) => !permits('delete', tag))
+  if (kept !== undefined) throw new RegistryError('DENIED', `tag ${kept} may not be deleted`)
+}

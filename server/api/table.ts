@@ -1,0 +1,38 @@
+import { z } from 'zod'
+import { ACCESS } from './access.ts'
+import { AUDIT } from './audit.ts'
+import { describeApi } from './document.ts'
+import { type Endpoint, endpoint } from './endpoint.ts'
+import { GRANTS } from './grants.ts'
+import { GROUPS } from './groups.ts'
+import { KEYS } from './keys.ts'
+import { ME } from './me.ts'
+import { REPOSITORIES } from './repositories.ts'
+import { ROBOTS } from './robots.ts'
+import { TOKENS } from './tokens.ts'
+import { USERS } from './users.ts'
+
+const DOCUMENT = endpoint({
+  id: 'getDocument',
+  method: 'GET',
+  path: '/openapi.json',
+  summary: 'This document',
+  who: 'anyone',
+  answer: z.looseObject({ openapi: z.string(), paths: z.record(z.string(), z.unknown()) }),
+  handle: async () => describeApi(ENDPOINTS),
+})
+
+/** Everything below `/api/v1`. */
+export const ENDPOINTS: readonly Endpoint[] = [
+  ...ME,
+  ...TOKENS,
+  ...USERS,
+  ...ROBOTS,
+  ...GROUPS,
+  ...GRANTS,
+  ...ACCESS,
+  ...AUDIT,
+  ...KEYS,
+  ...REPOSITORIES,
+  DOCUMENT,
+]
