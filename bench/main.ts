@@ -14,6 +14,7 @@ import { pushBlobsCase } from './cases/push-blobs.ts'
 import { pushImagesCase } from './cases/push-images.ts'
 import { pushLayerCase } from './cases/push-layer.ts'
 import { slowUploadsCase } from './cases/slow-uploads.ts'
+import { tokensCase } from './cases/tokens.ts'
 import type { Comparison } from './comparison.ts'
 import { describeEnvironment, requireSpace } from './environment.ts'
 import { type Options, parseOptions, usage } from './options.ts'
@@ -30,6 +31,7 @@ const cases: readonly Case[] = [
   headBlobsCase,
   listingsCase,
   slowUploadsCase,
+  tokensCase,
 ]
 
 const resultsFile = fileURLToPath(new URL('RESULTS.md', import.meta.url))

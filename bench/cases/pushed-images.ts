@@ -13,9 +13,16 @@ export interface PushedImage {
   readonly layers: readonly string[]
 }
 
+const prefix = 'bench/images'
+
+/** Where {@link pushImages} pushes to. */
+export const repositoriesOfImages: readonly string[] = Array.from(
+  { length: repositories },
+  (_, index) => `${prefix}-${index}`,
+)
+
 /** Pushes a hundred images of eight small layers each. */
 export async function pushImages(peer: Peer): Promise<PushedImage[]> {
-  const prefix = 'bench/images'
   await runLoad({
     kind: 'images',
     port: peer.port,

@@ -11,6 +11,8 @@ export interface RateComparison {
   readonly method: RateLoad['method']
   readonly paths: Sides<readonly string[]>
   readonly connections: number
+  /** What each shows, where it shows anything. */
+  readonly authorization?: Sides<string | undefined>
   /** The least ratio of requests per second. */
   readonly leastRatio: number
   /** The largest ratio of the p99, where one is asked for. */
@@ -24,8 +26,10 @@ export async function compareRates(
   { letter, what, method, largestP99Ratio, ...settings }: RateComparison,
 ): Promise<Comparison[]> {
   const load = (peer: Peer, seconds: number) => {
-    const paths = settings.paths[peer === pair.ours ? 'ours' : 'peer']
-    const rate = { ...settings, port: peer.port, paths, seconds }
+    const side = peer === pair.ours ? 'ours' : 'peer'
+    const authorization = settings.authorization?.[side]
+    const { connections, paths } = settings
+    const rate = { connections, port: peer.port, paths: paths[side], seconds, authorization }
     return method === 'GET' ? measureGets(rate, directory) : measureHeads(rate)
   }
   await alternate(pair, 1, (peer) => load(peer, 1))

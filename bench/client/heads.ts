@@ -19,7 +19,11 @@ interface Run {
 
 /** Keeps one HEAD in flight on each connection. @throws Error when any answer is not a 200 */
 export async function prepareHeads(job: HeadsJob): Promise<() => Promise<Rate>> {
-  const headers = { Accept: acceptManifests }
+  const { authorization } = job
+  const headers = {
+    Accept: acceptManifests,
+    ...(authorization === undefined ? {} : { Authorization: authorization }),
+  }
   const run: Run = {
     requests: job.paths.map((target) =>
       Buffer.from(requestHead({ method: 'HEAD', target, headers })),

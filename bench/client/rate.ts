@@ -6,6 +6,8 @@ export interface RateLoad {
   /** Each has one request in flight. */
   readonly connections: number
   readonly seconds: number
+  /** The header of that name; left out, none is sent. */
+  readonly authorization?: string | undefined
 }
 
 export interface Rate {

@@ -1,10 +1,12 @@
--- Arguments behind "--": the Accept header, and a file with one path to GET a line.
+-- Arguments behind "--": the Accept header, a file with one path to GET a line, and the
+-- Authorization header, if any.
 -- The requests are made ahead and sent in turn.
 local prepared, at = {}, 0
 
 function init(args)
+  local headers = { Accept = args[1], Authorization = args[3] }
   for path in io.lines(args[2]) do
-    prepared[#prepared + 1] = wrk.format("GET", path, { Accept = args[1] })
+    prepared[#prepared + 1] = wrk.format("GET", path, headers)
   end
 end
 

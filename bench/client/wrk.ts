@@ -28,6 +28,7 @@ export async function measureGets(
     '--',
     acceptManifests,
     file,
+    ...(load.authorization === undefined ? [] : [load.authorization]),
   ])
   return parseResult(printed, load)
 }

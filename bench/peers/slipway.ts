@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run } from '../command.ts'
@@ -18,7 +18,38 @@ async function version(): Promise<string> {
   return commit === '' ? manifest.version : `${manifest.version} (${commit.trim()})`
 }
 
-async function start({ directory, workers, profileDirectory }: PeerSettings): Promise<Peer> {
+/** What {@link slipwayWithTokens} lets in, besides whoever asks without any credentials. */
+export const account = { name: 'admin', password: 'of the benchmark' }
+
+/**
+ * The same with tokens. Whoever asks without one may do everything too, so that data can be made
+ * by the same clients; a token that is shown is verified all the same.
+ */
+export const slipwayWithTokens: PeerKind = {
+  name: 'Slipway with tokens',
+  version,
+  start: async (settings) => {
+    const rules = path.join(settings.directory, 'access.yml')
+    await writeFile(
+      rules,
+      'grants: [{ repositories: "**", allow: { anonymous: [pull, push, overwrite] } }]',
+    )
+    return startSlipway(settings, {
+      SLIPWAY_AUTH: 'token',
+      SLIPWAY_ADMIN_PASSWORD: account.password,
+      SLIPWAY_ACCESS_FILE: rules,
+    })
+  },
+}
+
+function start(settings: PeerSettings): Promise<Peer> {
+  return startSlipway(settings, {})
+}
+
+async function startSlipway(
+  { directory, workers, profileDirectory }: PeerSettings,
+  environment: Readonly<Record<string, string>>,
+): Promise<Peer> {
   const port = await freePort()
   const program = path.join(root, 'bin', 'slipway.cjs')
   // Run as it is installed, by its first line, which names flags; a profile needs another one.
@@ -38,7 +69,7 @@ async function start({ directory, workers, profileDirectory }: PeerSettings): Pr
       `127.0.0.1:${port}`,
       ...(workers > 1 ? ['--workers', String(workers)] : []),
     ],
-    environment: { SLIPWAY_LOG_LEVEL: 'warn' },
+    environment: { SLIPWAY_LOG_LEVEL: 'warn', ...environment },
     directory,
     readyUrl: `http://127.0.0.1:${port}/readyz`,
   })
