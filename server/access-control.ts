@@ -40,9 +40,9 @@ export async function openAccessControl(options: AccessControlOptions): Promise<
   const closing: { close(): void }[] = []
   try {
     const onChange = () => records.forget()
-    const file = openFile(config, { log, onChange })
+    const file = await openFile(config, { log, onChange })
     if (file !== undefined) closing.push(file)
-    const rules = () => file?.rules ?? NO_RULES
+    const rules = () => file?.content ?? NO_RULES
     const records: AccessRecords = new AccessRecords(db, { hearing: changes, rules })
     changes?.on('access changed', onChange)
     const verifier = new PasswordVerifier()
@@ -96,10 +96,10 @@ function modeOf(config: Config): AuthMode {
   return config.auth ?? (listensOnLoopback(config) ? 'first account' : 'token')
 }
 
-function openFile(
+async function openFile(
   config: Config,
   options: Parameters<typeof openAccessFile>[1],
-): AccessFile | undefined {
+): Promise<AccessFile | undefined> {
   const file = config['access.file']
   return file === undefined ? undefined : openAccessFile(file, options)
 }

@@ -10,8 +10,8 @@ import {
 } from 'jose'
 import type { Logger } from 'pino'
 import { KeysUnavailable } from '../tokens/token-invalid.ts'
-import { ALGORITHMS, algorithmsOf } from './public-key.ts'
-import { WatchedFile } from './watched-file.ts'
+import { WatchedFile } from '../watched-file.ts'
+import { ALGORITHMS, algorithmsOf, KEYS_FILE } from './public-key.ts'
 
 /** What is read of a token's header to find the key. */
 interface KeyHeader {
@@ -35,7 +35,12 @@ export async function openKeySet(
   log: Pick<Logger, 'info' | 'warn'>,
 ): Promise<KeySet> {
   if (/^https?:/i.test(location)) return new RemoteKeySet(parseUrl(location), log)
-  const file = await WatchedFile.open({ path: location, parse: parseKeySet, log })
+  const file = await WatchedFile.open({
+    path: location,
+    name: KEYS_FILE,
+    parse: (bytes) => parseKeySet(bytes.toString('utf8')),
+    log,
+  })
   return {
     find: (header) => collectKeys(() => file.content(nameable(header))),
     close: () => file.close(),

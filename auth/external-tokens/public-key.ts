@@ -1,6 +1,9 @@
 import { createHash, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint } from 'jose'
 
+/** How the log calls a file of keys. */
+export const KEYS_FILE = 'file of the keys of the token service'
+
 /** Signatures only. HS256 and its kin would take a public key for a shared secret. */
 export const ALGORITHMS: readonly string[] =
   'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA'.split(' ')

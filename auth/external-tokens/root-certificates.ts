@@ -1,8 +1,8 @@
 import { type KeyObject, X509Certificate } from 'node:crypto'
 import type { Logger } from 'pino'
+import { WatchedFile } from '../watched-file.ts'
 import { verifyChain } from './certificate-chain.ts'
-import { algorithmsOf, namesOf } from './public-key.ts'
-import { WatchedFile } from './watched-file.ts'
+import { algorithmsOf, KEYS_FILE, namesOf } from './public-key.ts'
 
 interface RootCertificate {
   readonly certificate: X509Certificate
@@ -17,7 +17,7 @@ export class RootCertificates {
 
   /** @throws Error when the file cannot be read or has no certificate with a usable key */
   static async open(path: string, log: Pick<Logger, 'info' | 'warn'>): Promise<RootCertificates> {
-    return new RootCertificates(await WatchedFile.open({ path, parse, log }))
+    return new RootCertificates(await WatchedFile.open({ path, name: KEYS_FILE, parse, log }))
   }
 
   private constructor(file: WatchedFile<readonly RootCertificate[]>) {
@@ -47,7 +47,8 @@ export class RootCertificates {
   }
 }
 
-async function parse(pem: string): Promise<RootCertificate[]> {
+async function parse(bytes: Buffer): Promise<RootCertificate[]> {
+  const pem = bytes.toString('utf8')
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   const roots = await Promise.all(
     blocks.map(async (block) => {

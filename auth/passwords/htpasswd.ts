@@ -1,12 +1,8 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
-import { createReadStream, unwatchFile, watchFile } from 'node:fs'
-import { stat } from 'node:fs/promises'
-import { buffer } from 'node:stream/consumers'
 import type { Logger } from 'pino'
+import { WatchedFile } from '../watched-file.ts'
 import { bcryptCostOf, type PasswordVerifier } from './passwords.ts'
 
-const MAX_BYTES = 10 * 1024 * 1024
-const POLL_MS = 2000
 const WARNED_LINES = 20
 /** Of what is computed for an unknown name while the file has no entry. */
 const EMPTY_FILE_COST = 10
@@ -45,95 +41,44 @@ export interface Htpasswd {
  *
  * @throws Error when the file cannot be read
  */
-export async function openHtpasswd(file: string, options: HtpasswdOptions): Promise<Htpasswd> {
-  const users = new HtpasswdFile(file, options)
-  try {
-    await users.read()
-  } catch (error) {
-    users.close()
-    throw error
-  }
-  return users
+export async function openHtpasswd(
+  path: string,
+  { verifier, ...options }: HtpasswdOptions,
+): Promise<Htpasswd> {
+  const parse = (bytes: Buffer) => parseFile(path, bytes, options.log)
+  const file = await WatchedFile.open({ ...options, path, name: 'htpasswd file', parse })
+  return new HtpasswdFile(file, verifier)
 }
 
 class HtpasswdFile implements Htpasswd {
-  readonly #file: string
-  readonly #options: HtpasswdOptions
+  readonly #file: WatchedFile<Entries>
+  readonly #verifier: PasswordVerifier
   /** Of this process: nobody else can tell which names would get which hash. */
   readonly #key = randomBytes(32)
-  readonly #changed: () => void
-  #content: Buffer | undefined
-  #entries: ReadonlyMap<string, Entry> = new Map()
-  #names: readonly string[] = []
-  #costs: readonly number[] = []
-  #reading: Promise<void> = Promise.resolve()
-  #isClosed = false
 
-  constructor(file: string, options: HtpasswdOptions) {
+  constructor(file: WatchedFile<Entries>, verifier: PasswordVerifier) {
     this.#file = file
-    this.#options = options
-    // One after the other: the last to be read is the last that was written.
-    this.#changed = () => {
-      this.#reading = this.#reading.then(() => this.#readAgain())
-    }
-    // Polled: where the file comes from a secret, symbolic links are swapped, which a watcher does
-    // not follow. Begun before the first reading, so that no change falls in between.
-    watchFile(file, { interval: options.pollMs ?? POLL_MS, persistent: false }, this.#changed)
+    this.#verifier = verifier
   }
 
   get names(): readonly string[] {
-    return this.#names
+    return [...this.#file.content.keys()]
   }
 
   revisionOf(name: string): string | undefined {
-    const entry = this.#entries.get(name)
+    const entry = this.#file.content.get(name)
     if (entry === undefined) return undefined
     return createHash('sha256').update(`${name}:${entry.hash}`).digest('hex').slice(0, 16)
   }
 
   async verify(name: string, password: string): Promise<boolean> {
-    const entry = this.#entries.get(name)
-    const matches = await this.#options.verifier.verify(password, entry?.hash ?? this.#decoy(name))
+    const entry = this.#file.content.get(name)
+    const matches = await this.#verifier.verify(password, entry?.hash ?? this.#decoy(name))
     return entry !== undefined && matches
   }
 
   close(): void {
-    this.#isClosed = true
-    unwatchFile(this.#file, this.#changed)
-  }
-
-  /** @returns whether there was anything new */
-  async read(): Promise<boolean> {
-    const content = await readBounded(this.#file)
-    if (this.#isClosed || this.#content?.equals(content)) return false
-    const { entries, skipped } = parse(content)
-    this.#content = content
-    this.#entries = entries
-    this.#names = [...entries.keys()]
-    this.#costs = Array.from(entries.values(), (entry) => entry.cost)
-    if (skipped.length > 0) {
-      const lines = skipped.slice(0, WARNED_LINES)
-      const counts = { skipped: skipped.length, lines }
-      this.#options.log.warn({ file: this.#file, ...counts }, 'lines of the htpasswd file skipped')
-    }
-    return true
-  }
-
-  async #readAgain(): Promise<void> {
-    try {
-      if (!(await this.read())) return
-    } catch (error) {
-      this.#options.log.warn(
-        { err: error, file: this.#file },
-        'htpasswd file not usable, the entries it had stay',
-      )
-      return
-    }
-    this.#options.log.info(
-      { file: this.#file, users: this.#entries.size },
-      'htpasswd file read again',
-    )
-    this.#options.onChange()
+    this.#file.close()
   }
 
   /**
@@ -142,13 +87,17 @@ class HtpasswdFile implements Htpasswd {
    */
   #decoy(name: string): string {
     const bytes = createHmac('sha512', this.#key).update(name).digest()
-    const cost = this.#costs[bytes.readUInt32BE(60) % this.#costs.length] ?? EMPTY_FILE_COST
+    const costs = Array.from(this.#file.content.values(), (entry) => entry.cost)
+    const cost = costs[bytes.readUInt32BE(60) % costs.length] ?? EMPTY_FILE_COST
     // The last character of salt and digest has bits that belong to nothing and must be zero.
     const text = Array.from(bytes, (byte) => BCRYPT_ALPHABET[byte % 64]).join('')
     const [salt, digest] = [text.slice(0, 21), text.slice(21, 51)]
     return `$2b$${String(cost).padStart(2, '0')}$${salt}.${digest}.`
   }
 }
+
+/** By name, in the order of the file. */
+type Entries = ReadonlyMap<string, Entry>
 
 interface Entry {
   readonly hash: string
@@ -163,7 +112,7 @@ interface SkippedLine {
 const BCRYPT_ALPHABET = './ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 
 /** The first entry of a name counts, as it does for Apache. */
-function parse(content: Buffer): { entries: Map<string, Entry>; skipped: SkippedLine[] } {
+function parseFile(file: string, content: Buffer, log: HtpasswdOptions['log']): Entries {
   const entries = new Map<string, Entry>()
   const skipped: SkippedLine[] = []
   const lines = new TextDecoder().decode(content).split('\n')
@@ -175,7 +124,11 @@ function parse(content: Buffer): { entries: Map<string, Entry>; skipped: Skipped
     else if (entries.has(entry.name)) skipped.push({ line: index + 1, reason: 'repeats a name' })
     else entries.set(entry.name, { hash: entry.hash, cost: entry.cost })
   }
-  return { entries, skipped }
+  if (skipped.length > 0) {
+    const counts = { skipped: skipped.length, lines: skipped.slice(0, WARNED_LINES) }
+    log.warn({ file, ...counts }, 'lines of the htpasswd file skipped')
+  }
+  return entries
 }
 
 function parseEntry(text: string): (Entry & { readonly name: string }) | SkippedLine['reason'] {
@@ -186,12 +139,4 @@ function parseEntry(text: string): (Entry & { readonly name: string }) | Skipped
   const hash = text.slice(colon + 1)
   const cost = bcryptCostOf(hash)
   return cost === undefined ? 'not bcrypt, or costs too much' : { name, hash, cost }
-}
-
-async function readBounded(file: string): Promise<Buffer> {
-  // Looked at first: to open a pipe would take a thread for as long as nobody writes to it.
-  if (!(await stat(file)).isFile()) throw new Error(`${file} is not a regular file`)
-  const content = await buffer(createReadStream(file, { end: MAX_BYTES }))
-  if (content.length > MAX_BYTES) throw new Error(`${file} has more than ${MAX_BYTES} bytes`)
-  return content
 }

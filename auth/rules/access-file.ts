@@ -1,10 +1,9 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs'
-import type { Logger } from 'pino'
 import { parse as parseYaml } from 'yaml'
 import { z } from 'zod'
 import { RegistryError } from '../../oci/errors.ts'
 import { issuerSchema } from '../trusted-issuers/schema.ts'
 import type { TrustedIssuer } from '../trusted-issuers.ts'
+import { WatchedFile, type WatchedFileOptions } from '../watched-file.ts'
 import { checkRepositoryGlob, checkTagGlob } from './glob.ts'
 import { ACTIONS, type Grant } from './grant.ts'
 import { checkSubject, NAME } from './subject.ts'
@@ -19,65 +18,23 @@ export interface AccessRules {
 
 export const NO_RULES: AccessRules = { grants: [], groupsOf: new Map(), issuers: [] }
 
-export interface AccessFile {
-  readonly rules: AccessRules
-  close(): void
+export type AccessFile = WatchedFile<AccessRules>
+
+type AccessFileOptions = Pick<WatchedFileOptions<AccessRules>, 'log' | 'onChange' | 'pollMs'>
+
+/** The rules of a YAML file. @throws Error that says what is wrong, when it cannot be used at first */
+export function openAccessFile(file: string, options: AccessFileOptions): Promise<AccessFile> {
+  return WatchedFile.open({ ...options, path: file, name: 'access file', parse: parseAccessFile })
 }
 
-export interface AccessFileOptions {
-  readonly log: Pick<Logger, 'info' | 'warn'>
-  readonly onChange: () => void
-  /** How often to look whether the file has changed; every two seconds unless said otherwise. */
-  readonly pollMs?: number
-}
-
-const POLL_MS = 2000
-
-/**
- * The rules of a YAML file, read again when it changes. One that cannot be used leaves the rules
- * as they were, and is logged.
- *
- * @throws Error that says what is wrong, when it cannot be used at first
- */
-export function openAccessFile(
-  file: string,
-  { log, onChange, pollMs = POLL_MS }: AccessFileOptions,
-): AccessFile {
-  let rules = readAccessFile(file)
-  const reload = () => {
-    try {
-      rules = readAccessFile(file)
-      log.info({ file, grants: rules.grants.length }, 'access file read again')
-      onChange()
-    } catch (error) {
-      log.warn({ err: error, file }, 'access file not usable, the rules before stay')
-    }
-  }
-  // Polled: where it is mounted from a ConfigMap it is replaced by way of symbolic links.
-  watchFile(file, { interval: pollMs, persistent: false }, reload)
-  return {
-    get rules() {
-      return rules
-    },
-    close: () => unwatchFile(file, reload),
-  }
-}
-
-/** @throws Error with the place and what was expected there */
-export function readAccessFile(file: string): AccessRules {
-  try {
-    const parsed = documentSchema.safeParse(parseYaml(readFileSync(file, 'utf8')) ?? {})
-    if (!parsed.success) {
-      const problems = parsed.error.issues.map(
-        ({ path, message }) => `  ${path.join('.') || 'the file'}: ${message}`,
-      )
-      throw new Error(`the rules are not usable:\n${problems.join('\n')}`)
-    }
-    return toRules(parsed.data)
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    throw new Error(`${file}: ${message}`, { cause: error })
-  }
+/** @throws Error with the places and what was expected there */
+export function parseAccessFile(bytes: Buffer): AccessRules {
+  const parsed = documentSchema.safeParse(parseYaml(bytes.toString('utf8')) ?? {})
+  if (parsed.success) return toRules(parsed.data)
+  const problems = parsed.error.issues.map(
+    ({ path, message }) => `  ${path.join('.') || 'the file'}: ${message}`,
+  )
+  throw new Error(`the access file is not usable:\n${problems.join('\n')}`)
 }
 
 /** Says what `check` throws. */

@@ -252,7 +252,7 @@ describe('a changed file', () => {
     expect(users.revisionOf('alice')).not.toBe(before)
     expect(changes).toBeGreaterThan(0)
     const message = 'htpasswd file read again'
-    expect(logged.at(-1)).toEqual({ level: 'info', fields: { file, users: 2 }, message })
+    expect(logged.at(-1)).toEqual({ level: 'info', fields: { file }, message })
   })
 
   it('is found behind symbolic links that are swapped', async () => {
@@ -280,7 +280,7 @@ describe('a changed file', () => {
     await until(() => logged.length > 0)
     expect(logged[0]).toMatchObject({
       level: 'warn',
-      message: 'htpasswd file not usable, the entries it had stay',
+      message: 'htpasswd file not usable, what it had stays in force',
     })
     expect(await users.verify('alice', 'secret of alice')).toBe(true)
     expect(changes).toBe(0)

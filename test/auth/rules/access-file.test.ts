@@ -2,7 +2,7 @@ import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { openAccessFile, readAccessFile } from '../../../auth/rules/access-file.ts'
+import { openAccessFile, parseAccessFile } from '../../../auth/rules/access-file.ts'
 
 let folder: string
 let count = 0
@@ -17,7 +17,7 @@ async function fileOf(content: string): Promise<string> {
   return file
 }
 
-const rulesOf = async (content: string) => readAccessFile(await fileOf(content))
+const rulesOf = async (content: string) => parseAccessFile(Buffer.from(content))
 
 const allow = (subject: string) => `grants: [{repositories: "**", allow: {${subject}: [pull]}}]`
 
@@ -69,7 +69,7 @@ issuers:
   })
 
   it.each([
-    ['no YAML', 'grants: [', '.yml'],
+    ['no YAML', 'grants: [', 'line 1'],
     ['an unknown key', 'grant: []', 'grant'],
     [
       'an unknown action',
@@ -117,22 +117,23 @@ issuers:
     const file = await fileOf(allow('everyone'))
     const log = { info: vi.fn<() => void>(), warn: vi.fn<() => void>() }
     const onChange = vi.fn<() => void>()
-    const opened = openAccessFile(file, { log, onChange, pollMs: 20 })
+    const opened = await openAccessFile(file, { log, onChange, pollMs: 20 })
     try {
       await writeFile(file, 'grants: [')
       await vi.waitFor(() => expect(log.warn).toHaveBeenCalled(), 5000)
-      expect(opened.rules.grants).toMatchObject([{ subject: 'everyone' }])
+      expect(opened.content.grants).toMatchObject([{ subject: 'everyone' }])
       expect(onChange).not.toHaveBeenCalled()
       await rename(await fileOf(allow('anonymous')), file)
       await vi.waitFor(() => expect(onChange).toHaveBeenCalled(), 5000)
-      expect(opened.rules.grants).toMatchObject([{ subject: 'anonymous' }])
+      expect(opened.content.grants).toMatchObject([{ subject: 'anonymous' }])
     } finally {
       opened.close()
     }
   })
 
-  it('that is not there is an error at first', () => {
+  it('that is not there is an error at first', async () => {
     const options = { log: { info: () => {}, warn: () => {} }, onChange: () => {} }
-    expect(() => openAccessFile(path.join(folder, 'none.yml'), options)).toThrow('ENOENT')
+    const opening = openAccessFile(path.join(folder, 'none.yml'), options)
+    await expect(opening).rejects.toThrow('ENOENT')
   })
 })

@@ -1,6 +1,8 @@
+import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { s3Variables } from '../../support/s3.ts'
+import { secretsIn } from '../../support/secrets.ts'
 import { freePort, startDaemon } from './process.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -45,7 +47,11 @@ export async function startSlipway(
     logFile,
     isReady: () => answers(`${url}/readyz`),
   })
-  workspace.onClose(stop)
+  workspace.onClose(async () => {
+    await stop()
+    const found = secretsIn(await readFile(logFile, 'utf8'))
+    if (found.length > 0) throw new Error(`the server logged secrets: ${found.join(', ')}`)
+  })
   return { url, host, pid, dataDirectory, logFile, stop, kill }
 }
 
