@@ -28,6 +28,7 @@ export interface AccessRecordsOptions {
 
 const ENTRIES = 50_000
 const TOKEN_BYTES = 32 * 1024 * 1024
+const TOKEN_MS = 300_000
 
 /**
  * What the database and the access file say of who may do what, remembered while it is true.
@@ -45,6 +46,9 @@ export class AccessRecords {
   /** Tokens whose signature was verified. */
   readonly #tokens = new LRUCache<string, AccessToken>({
     maxSize: TOKEN_BYTES,
+    // Keys of another service may be withdrawn, of which nobody hears.
+    ttl: TOKEN_MS,
+    ttlResolution: 1000,
     sizeCalculation: (_token, text) => 4 * text.length + 512,
   })
   #policy: Policy | undefined

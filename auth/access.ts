@@ -81,13 +81,13 @@ export class Access {
   worded(error: unknown, scopes: readonly Scope[]): unknown {
     const isDenied =
       error instanceof RegistryError && error.code === 'DENIED' && error.status === 403
-    const isStranger = this.#shown === 'nothing' && this.principal !== anyone
+    const isStranger = this.#shown === 'nothing' && !this.isEverybody
     return isDenied && isStranger ? this.refusal(scopes) : error
   }
 
   /** The repositories a list may show. @throws Unauthorized, RegistryError DENIED */
   requireCatalog(): Readable {
-    if (this.principal !== anyone && this.subject === undefined) throw this.refusal([CATALOG])
+    if (!this.isEverybody && this.subject === undefined) throw this.refusal([CATALOG])
     return this.requireReadable()
   }
 
@@ -102,7 +102,7 @@ export class Access {
 
   /** @throws Unauthorized when nothing good was shown, be it that nothing is needed */
   requireCaller(): void {
-    if (this.principal === anyone) return
+    if (this.isEverybody) return
     if (this.#shown === 'nothing' || !this.#isGood) throw this.refusal([])
   }
 
@@ -118,8 +118,13 @@ export class Access {
 
   /** @throws Unauthorized unless it was said with a password or a secret who asks */
   requireAccount(): void {
-    if (this.principal === anyone || this.#isPerson) return
+    if (this.isEverybody || this.#isPerson) return
     throw new Unauthorized({ scopes: [] }, 'a name and a password are needed')
+  }
+
+  /** Whether nobody was asked who it is. */
+  get isEverybody(): boolean {
+    return this.principal === anyone
   }
 
   get isAdmin(): boolean {

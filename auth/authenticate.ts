@@ -16,6 +16,8 @@ export interface Caller {
   /** The header of that name. */
   readonly authorization: string | undefined
   readonly address: string
+  /** Whether the request was let in before: then it does not end with its token. */
+  readonly isUnderWay?: boolean
 }
 
 /**
@@ -44,7 +46,7 @@ export async function authenticate(control: AccessControl, caller: Caller): Prom
     if (kindOfSecret(value) !== undefined) {
       return await bySecret(control, policy, { value, address: caller.address })
     }
-    return await byToken(control, policy, value)
+    return await byToken(control, policy, { text: value, isUnderWay: caller.isUnderWay ?? false })
   } catch (error) {
     if (error instanceof KeysUnavailable) {
       throw new RegistryError('UNAVAILABLE', 'the keys of the token service', { cause: error })
@@ -92,11 +94,15 @@ async function bySecret(
   return new Access({ principal, policy, shown: 'secret' })
 }
 
-async function byToken(control: AccessControl, policy: Policy, text: string): Promise<Access> {
+async function byToken(
+  control: AccessControl,
+  policy: Policy,
+  { text, isUnderWay }: { readonly text: string; readonly isUnderWay: boolean },
+): Promise<Access> {
   const { records, terms } = control
   const verified = records.token(text, () => verify(control, text))
   const token = verified instanceof Promise ? await verified : verified
-  if (isExpired(token, terms.now())) throw new TokenInvalid('expired')
+  if (!isUnderWay && isExpired(token, terms.now())) throw new TokenInvalid('expired')
   const principal =
     control.mode === 'external' ? ofOtherService(token) : await resolveHolder(control, token.holder)
   return new Access({ principal, policy, shown: 'token', scopes: token.scopes })

@@ -3,10 +3,11 @@ import { findCredentialBySecret, touchCredential } from '../storage/metadata/cre
 import type { AccessControl } from './access-control.ts'
 import { checkUsable, keyless, limited, principalOfAccount } from './identity.ts'
 import { fileUser, type Principal } from './principal.ts'
+import { NAME } from './rules/subject.ts'
 import type { Holder } from './tokens/access-token.ts'
 import { Unauthorized } from './tokens/challenge.ts'
 import { hashSecret, kindOfSecret, type SecretKind } from './tokens/secrets.ts'
-import { TokenInvalid } from './tokens/token-invalid.ts'
+import { SecretUnknown, TokenInvalid } from './tokens/token-invalid.ts'
 
 export interface Credentials {
   /** As it was typed; undefined where a secret alone is shown. */
@@ -39,23 +40,19 @@ export async function logIn(
   if (kind !== undefined) {
     return answering(control, { name, address }, () => bySecret(control, kind, { name, password }))
   }
-  const attempt = { account: name, address }
-  await control.throttle.check(attempt)
-  const login = await answering(control, { name, address }, async () => {
-    try {
-      return await byPassword(control, { name, password })
-    } catch (error) {
-      if (error instanceof TokenInvalid) await control.throttle.failed(attempt)
-      throw error
-    }
-  })
-  await control.throttle.succeeded(attempt)
-  return login
+  return answering(control, { name, address }, () =>
+    control.throttle.guard(
+      { account: name, address },
+      () => byPassword(control, { name, password }),
+      (error) => error instanceof TokenInvalid,
+    ),
+  )
 }
 
 /**
  * Words a failed login for the client, and records it. Only passwords are counted: nobody guesses
  * 256 random bits, and a client that goes on with what was revoked must not lock its neighbours out.
+ * A secret that nobody has is not recorded either, or strangers would fill the trail.
  *
  * @throws Unauthorized in place of TokenInvalid
  */
@@ -68,8 +65,10 @@ export async function answering<T>(
     return await work()
   } catch (error) {
     if (!(error instanceof TokenInvalid)) throw error
-    const actor = name === undefined ? undefined : `user:${name}`
-    audit.record({ action: 'login', actor, result: 'failed', address, detail: error.message })
+    if (!(error instanceof SecretUnknown)) {
+      const actor = name !== undefined && NAME.test(name) ? `user:${name}` : undefined
+      audit.record({ action: 'login', actor, result: 'failed', address, detail: error.message })
+    }
     throw new Unauthorized({ scopes: [] }, 'wrong name or password', { cause: error })
   }
 }
@@ -114,7 +113,7 @@ async function byRobotSecret(
 ): Promise<Login> {
   const account = await findRobotBySecret(control.db, hash)
   if (account === undefined || (name ?? account.name) !== account.name) {
-    throw new TokenInvalid('unknown secret')
+    throw new SecretUnknown()
   }
   checkUsable(account, control.terms.now())
   touch(control, () => touchAccount(control.db, account.id))
@@ -135,7 +134,7 @@ export async function byCredential(
 ): Promise<Login> {
   const credential = await findCredentialBySecret(control.db, secretHash)
   if (credential === undefined || !kinds.includes(credential.kind)) {
-    throw new TokenInvalid('unknown secret')
+    throw new SecretUnknown()
   }
   const { id: credentialId, accountId, subject } = credential
   touch(control, () => touchCredential(control.db, credentialId))

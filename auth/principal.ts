@@ -50,7 +50,8 @@ export function fileUser(name: string, groups: readonly string[]): Principal {
 
 /** Who comes with rights of its own: a CI job, or the bearer of another service's token. */
 export function stranger(subject: Subject, own: readonly Coverage[]): Principal {
-  return { subject, subjects: [subject, ...KNOWN], own, limit: undefined, admin: false }
+  // Not `authenticated`: what its rule or its service gives is meant to be all.
+  return { subject, subjects: [subject, 'everyone'], own, limit: undefined, admin: false }
 }
 
 const KNOWN: readonly Subject[] = ['authenticated', 'everyone']

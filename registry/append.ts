@@ -15,6 +15,8 @@ export interface Chunk {
   readonly length: number | undefined
   /** Bytes of the body, if the request says so: a hint. */
   readonly contentLength: number | undefined
+  /** Called when all bytes of the blob are here: throws when they are not wanted any more. */
+  readonly confirm?: () => Promise<void>
 }
 
 /** The chunk begins elsewhere than the upload ends. The session is as it was. */

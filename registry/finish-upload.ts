@@ -26,6 +26,7 @@ export async function finishUpload(
   try {
     await withUploadLock(registry.uploadLocks, key, async (lock) => {
       const upload = await receiveRest(registry, lock, digest, chunk)
+      await chunk?.confirm?.()
       await publishUpload(registry, { lock, upload, digest })
       registry.uploadHashes.forget(key.id)
       registry.cache.forgetBlob(key.repository, digest)

@@ -23,7 +23,7 @@ import { forgetting } from './metadata-cache.ts'
 import type { Registry } from './registry.ts'
 import { inRepository, RepositoryGone, requireRepository } from './repositories.ts'
 import { type Revoke, revoking } from './revocation.ts'
-import { checkTag, type PermitsTag, refuseTags } from './tag-rights.ts'
+import { checkMediaType, checkTag, type PermitsTag, refuseTags } from './tag-rights.ts'
 
 export type { StoredManifest }
 
@@ -103,6 +103,7 @@ export async function putManifest(
       ])
       if (!there) throw new RepositoryGone()
       await checkPrecondition(tx, repository, reference, push.precondition)
+      await checkMediaType(tx, { repository, repositoryId, manifest }, push.permits)
       for (const tag of tags) await checkTag(tx, { repository, tag, manifest }, push.permits)
       refuseMissing(edges.missing)
       await registry.faultPoint('manifest locked')

@@ -157,7 +157,10 @@ interface Reading<Value> {
 }
 
 /** The media type of a manifest that does not state it changes with the next push of its bytes. */
-function statesMediaType({ bytes, mediaType }: StoredManifest): boolean {
+export function statesMediaType({
+  bytes,
+  mediaType,
+}: Pick<StoredManifest, 'bytes' | 'mediaType'>): boolean {
   const manifest: { mediaType?: unknown } = JSON.parse(bytes.toString('utf8'))
   return manifest.mediaType === mediaType
 }

@@ -2,7 +2,10 @@ import { RegistryError } from '../oci/errors.ts'
 import type { Manifest } from '../oci/manifest.ts'
 import type { RepositoryName, Tag } from '../oci/reference.ts'
 import type { Transaction } from '../storage/metadata/database.ts'
-import { findTag } from '../storage/metadata/tags.ts'
+import { findManifest } from '../storage/metadata/manifests.ts'
+import type { RepositoryId } from '../storage/metadata/repositories.ts'
+import { findTag, listTagsOfManifest } from '../storage/metadata/tags.ts'
+import { statesMediaType } from './metadata-cache.ts'
 
 /** Whether who asks may make the tag, move it to another digest, or delete it. */
 export type PermitsTag = (action: 'push' | 'overwrite' | 'delete', tag: Tag) => boolean
@@ -29,6 +32,33 @@ export async function checkTag(
   if (current === manifest.digest || (current === undefined ? mayMake : mayMove)) return
   const what = current === undefined ? 'may not be made' : 'exists, and may not be moved'
   throw new RegistryError('DENIED', `tag ${tag} ${what}`)
+}
+
+export interface Retyping {
+  readonly repository: RepositoryName
+  readonly repositoryId: RepositoryId
+  readonly manifest: Manifest
+}
+
+/**
+ * A manifest that does not state its media type takes that of its next push, and so would what its
+ * tags name.
+ *
+ * @throws RegistryError DENIED when one of them may not be moved
+ */
+export async function checkMediaType(
+  tx: Transaction,
+  { repository, repositoryId, manifest }: Retyping,
+  permits: PermitsTag,
+): Promise<void> {
+  if (statesMediaType(manifest)) return
+  const { digest } = manifest
+  const there = await findManifest(tx, repository, { kind: 'digest', digest })
+  if (there === undefined || there.mediaType === manifest.mediaType) return
+  const tags = await listTagsOfManifest(tx, repositoryId, digest)
+  const kept = tags.find((tag) => !permits('overwrite', tag))
+  if (kept === undefined) return
+  throw new RegistryError('DENIED', `tag ${kept} would become another type, and may not be moved`)
 }
 
 /** @throws RegistryError DENIED when one of the tags may not be deleted */

@@ -92,8 +92,14 @@ async function prepare(control: AccessControl, config: Config): Promise<string |
   return createFirstAdmin(control, given)
 }
 
+/** Who has said anything of access, or has a proxy in front, does not mean everybody. */
 function modeOf(config: Config): AuthMode {
-  return config.auth ?? (listensOnLoopback(config) ? 'first account' : 'token')
+  if (config.auth !== undefined) return config.auth
+  const isUntouched =
+    config['access.file'] === undefined &&
+    config['access.htpasswd'] === undefined &&
+    config.trustedProxies.length === 0
+  return isUntouched && listensOnLoopback(config) ? 'first account' : 'token'
 }
 
 async function openFile(

@@ -8,6 +8,7 @@ import { RegistryError } from '../oci/errors.ts'
 import type { Registry } from '../registry/registry.ts'
 import { apiRoutes } from './api/routes.ts'
 import { type HealthChecks, operationRoutes } from './handlers/operation.ts'
+import { refuseForeign } from './http/foreign.ts'
 import type { TrustedProxies } from './http/forwarded.ts'
 import { rawPath } from './http/v2-path.ts'
 import { answerErrors } from './middleware/errors.ts'
@@ -49,12 +50,17 @@ export function createApp(options: AppOptions): Koa<RequestState> {
   app.use(tokenRoutes(access, settings.tokenRequests).routes())
   // From here on nothing is answered before it is known who asks.
   const recorded = { trail: access.audit, recordsPulls: settings.auditsPulls }
+  const passwordLimit = new RateLimit(settings.tokenRequests)
   const apiLimit = new RateLimit(settings.apiRequests)
   app.use(async (ctx, next) => {
     const isV2 = rawPath(ctx.req).startsWith('/v2')
     if (!isV2) apiLimit.take(ctx.state.address)
-    const authorization = ctx.req.headers.authorization
-    ctx.state.access = await authenticate(access, { authorization, address: ctx.state.address })
+    const { authorization } = ctx.req.headers
+    const caller = { authorization, address: ctx.state.address }
+    if (/^basic /i.test(authorization ?? '')) passwordLimit.take(caller.address)
+    ctx.state.authenticateAgain = () => authenticate(access, { ...caller, isUnderWay: true })
+    ctx.state.access = await authenticate(access, caller)
+    refuseForeign(ctx, access.mode)
     return isV2 ? handleV2(registry, ctx, recorded) : next()
   })
   app.use(apiRoutes(registry, access).routes())

@@ -11,6 +11,8 @@ export interface RequestState {
   /** The scheme and host the client used, behind trusted proxies as they report them. */
   origin: { readonly scheme: string; readonly host: string }
   access: Access
+  /** Asks once more who it is, when a body took its time; a token that expired meanwhile will do. */
+  authenticateAgain: () => Promise<Access>
   /** The route's name for metrics and the log; undefined when no route matched. */
   route: string | undefined
 }

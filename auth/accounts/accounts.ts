@@ -11,7 +11,7 @@ import {
   listAccounts,
   updateAccount,
 } from '../../storage/metadata/accounts.ts'
-import { deleteIdentityTokens } from '../../storage/metadata/credentials.ts'
+import { deleteCredentials } from '../../storage/metadata/credentials.ts'
 import type { Transaction } from '../../storage/metadata/database.ts'
 import type { AccessControl, Actor } from '../access-control.ts'
 import { changing } from '../changing.ts'
@@ -256,7 +256,7 @@ async function change(
   return changing(control, actor, async (tx, record) => {
     const account = await keepingAnAdmin(tx, () => updateAccount(tx, key, changed))
     if (account === undefined) throw unknown(key)
-    if (changed.revokesTokens) await deleteIdentityTokens(tx, account.id)
+    if (changed.revokesTokens) await deleteCredentials(tx, account.id)
     await record({ action, target: key.name, detail })
     return account
   })

@@ -46,7 +46,7 @@ export async function addPersonalToken(
   token: NewPersonalToken,
 ): Promise<{ readonly credential: Credential; readonly secret: string }> {
   checkName(token.name)
-  token.coverage?.forEach(checkCoverage)
+  checkCoverages(token.coverage ?? [])
   const { secret, hash: secretHash } = createSecret('personal')
   const id = randomUUID()
   const credential = await changing(
@@ -106,6 +106,15 @@ export async function getPersonalTokens(
     listCredentials(control.db, id, 'identity'),
   ])
   return { tokens, logins }
+}
+
+/** Each of them is looked at with each request, and anybody may make tokens. */
+const MOST_GLOBS = 50
+
+function checkCoverages(coverages: readonly Coverage[]): void {
+  coverages.forEach(checkCoverage)
+  const globs = coverages.flatMap(({ repositories, tags = [] }) => [...repositories, ...tags])
+  if (globs.length > MOST_GLOBS) throw refused(400, `more than ${MOST_GLOBS} globs`)
 }
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/

@@ -8,6 +8,7 @@ import {
   findLoginLock,
   upsertLoginFailure,
 } from '../../storage/metadata/login-failures.ts'
+import { Turns } from './turns.ts'
 
 export interface LoginAttempt {
   /**
@@ -20,8 +21,10 @@ export interface LoginAttempt {
 }
 
 export interface LoginThrottleOptions {
-  /** Failures of one account that lock nothing; 5 unless said otherwise, at least 1. */
+  /** Failures of one account from one address that lock nothing; 5 unless said otherwise, at least 1. */
   readonly accountFailures?: number
+  /** Failures of one account from anywhere that lock nothing; 50 unless said otherwise, at least 1. */
+  readonly anywhereFailures?: number
   /** Failures from one address that lock nothing; 20 unless said otherwise, at least 1. */
   readonly addressFailures?: number
   /** Failures count no more so long after the last one and its lock; 15 minutes unless said otherwise. */
@@ -43,25 +46,26 @@ export class LoginLocked extends RegistryError {
 
 /**
  * Slows down who guesses passwords, for all servers of a database together, by its clock.
- * Each failure of an account beyond the fifth locks it, for 1 s, 2 s, 4 s and so on up to 15
- * minutes; an address is locked likewise beyond the twentieth. Fifteen minutes without a failure
- * or a lock, and they are forgotten. Whether there is such an account makes no difference.
+ * Each failure of an account beyond the fifth from one address locks it there, for 1 s, 2 s, 4 s
+ * and so on up to 15 minutes; an address is locked likewise beyond the twentieth failure of any.
+ * Beyond the fiftieth from anywhere an account is locked everywhere, but for half a minute at most,
+ * so that nobody is kept out by others. Fifteen minutes without a failure or a lock, and they are
+ * forgotten. Whether there is such an account makes no difference.
  *
- * Attempts that are checked before the first of them has failed all pass: a burst is as large as
- * the number of passwords that may wait to be verified, and is counted in full afterwards.
- *
- * What is stored is bounded by the addresses that fail. Each adds one row, and a row for every name
- * it tries, but none while it is locked: some thirty names in 15 minutes, besides those of a burst.
+ * What is stored is bounded by the addresses that fail. Each adds one row, and two for every name
+ * it tries, but none while it is locked: some thirty names in 15 minutes.
  * `pruneLoginFailures` deletes what is older.
  */
 export class LoginThrottle {
   readonly #db: Pool
   readonly #options: Required<LoginThrottleOptions>
+  readonly #turns = new Turns({ atOnce: 2, mostWaiting: 200 })
 
   constructor(db: Pool, options: LoginThrottleOptions = {}) {
     this.#db = db
     this.#options = {
       accountFailures: 5,
+      anywhereFailures: 50,
       addressFailures: 20,
       windowSeconds: FAILURE_WINDOW_SECONDS,
       maxLockSeconds: 900,
@@ -69,41 +73,67 @@ export class LoginThrottle {
     }
   }
 
-  /**
-   * Comes before the password is looked at, right or wrong.
-   *
-   * @throws LoginLocked (TOOMANYREQUESTS) while the account or the address is locked
-   */
+  /** @throws LoginLocked (TOOMANYREQUESTS) while the account or the address is locked */
   async check(attempt: LoginAttempt): Promise<void> {
     const seconds = await findLoginLock(this.#db, keysOf(attempt))
     if (seconds !== undefined) throw new LoginLocked(seconds)
   }
 
   async failed({ account, address }: LoginAttempt): Promise<void> {
-    const { accountFailures, addressFailures, ...limits } = this.#options
-    const counted = [
-      upsertLoginFailure(this.#db, addressKey(address), { ...limits, free: addressFailures }),
-    ]
+    const { accountFailures, addressFailures, anywhereFailures, ...limits } = this.#options
+    const count = (key: string, free: number, most: number = limits.maxLockSeconds) =>
+      upsertLoginFailure(this.#db, key, { ...limits, free, maxLockSeconds: most })
+    const counted = [count(addressKey(address), addressFailures)]
     if (account !== undefined) {
-      const key = accountKey(account)
-      counted.push(upsertLoginFailure(this.#db, key, { ...limits, free: accountFailures }))
+      counted.push(
+        count(accountKey(account, address), accountFailures),
+        count(accountKey(account), anywhereFailures, ANYWHERE_LOCK_SECONDS),
+      )
     }
     await Promise.all(counted)
   }
 
-  /** Forgets the failures of the account. Those of the address stay: it may guess at others too. */
-  async succeeded({ account }: LoginAttempt): Promise<void> {
-    if (account !== undefined) await deleteLoginFailures(this.#db, accountKey(account))
+  /** Forgets the failures of the account from there. Others stay: they may be of somebody else. */
+  async succeeded({ account, address }: LoginAttempt): Promise<void> {
+    if (account !== undefined) await deleteLoginFailures(this.#db, accountKey(account, address))
+  }
+
+  /**
+   * Runs `work`, which throws what `isFailure` knows when the password is wrong. Two at a time of
+   * one account, or a burst would be through before the first has failed.
+   *
+   * @throws LoginLocked, RegistryError TOOMANYREQUESTS, and as `work` does
+   */
+  async guard<T>(
+    attempt: LoginAttempt,
+    work: () => Promise<T>,
+    isFailure: (error: unknown) => boolean,
+  ): Promise<T> {
+    return this.#turns.take(attempt.account ?? '', async () => {
+      await this.check(attempt)
+      try {
+        const result = await work()
+        await this.succeeded(attempt)
+        return result
+      } catch (error) {
+        if (isFailure(error)) await this.failed(attempt)
+        throw error
+      }
+    })
   }
 }
 
+const ANYWHERE_LOCK_SECONDS = 30
+
 function keysOf({ account, address }: LoginAttempt): string[] {
-  return account === undefined ? [addressKey(address)] : [accountKey(account), addressKey(address)]
+  if (account === undefined) return [addressKey(address)]
+  return [accountKey(account, address), accountKey(account), addressKey(address)]
 }
 
 /** A hash: whoever types a password in place of the name does not leave it in the database. */
-function accountKey(account: string): string {
-  return `account:${createHash('sha256').update(account).digest('hex')}`
+function accountKey(account: string, address?: string): string {
+  const hash = createHash('sha256').update(account).digest('hex')
+  return address === undefined ? `anywhere:${hash}` : `account:${hash}:${networkOf(address)}`
 }
 
 function addressKey(address: string): string {
@@ -111,7 +141,7 @@ function addressKey(address: string): string {
 }
 
 /** An IPv4 address, or the /64 that an IPv6 address is in: one client has all of it. */
-function networkOf(address: string): string {
+export function networkOf(address: string): string {
   if (isIPv4(address)) return address
   // What is no address, such as the peer of a local socket, is counted together.
   if (!isIPv6(address)) return 'unknown'

@@ -9,16 +9,24 @@ const ACROSS = '**'
 const REPOSITORIES = /^[a-z0-9._/*-]{1,255}$/
 const TAGS = /^[A-Za-z0-9._*-]{1,128}$/
 
-/** @throws RegistryError NAME_INVALID for what could match no repository */
+const MOST_STARS = 4
+
+/** @throws RegistryError NAME_INVALID for what could match no repository, or has too many stars */
 export function checkRepositoryGlob(glob: string): void {
-  if (REPOSITORIES.test(glob) && !glob.includes('***')) return
+  if (REPOSITORIES.test(glob) && hasFewStars(glob)) return
   throw new RegistryError('NAME_INVALID', `${JSON.stringify(glob.slice(0, 260))} is no glob`)
 }
 
-/** @throws RegistryError TAG_INVALID for what could match no tag */
+/** @throws RegistryError TAG_INVALID for what could match no tag, or has too many stars */
 export function checkTagGlob(glob: string): void {
-  if (TAGS.test(glob) && !glob.includes('***')) return
+  if (TAGS.test(glob) && hasFewStars(glob)) return
   throw new RegistryError('TAG_INVALID', `${JSON.stringify(glob.slice(0, 140))} is no glob`)
+}
+
+/** Of `*` and `**` four at most: what takes long to match is written by no one who means well. */
+function hasFewStars(glob: string): boolean {
+  const stars = glob.match(/\*+/g) ?? []
+  return stars.length <= MOST_STARS && stars.every((star) => star.length <= 2)
 }
 
 /** Tests a name in time proportional to both lengths, whatever the glob. */
@@ -46,30 +54,32 @@ function partsOf(glob: string): Part[] {
 
 /** Keeps every place in `name` up to which the parts so far can match: no backtracking. */
 function simulate(parts: readonly Part[], name: string): boolean {
-  let ends = new Set([0])
+  let ends = new Uint8Array(name.length + 1)
+  ends[0] = 1
   for (const part of parts) {
     ends =
       typeof part === 'object'
         ? afterLiteral(ends, name, part.literal)
         : afterStar(ends, name, part)
-    if (ends.size === 0) return false
   }
-  return ends.has(name.length)
+  return ends[name.length] === 1
 }
 
-function afterLiteral(ends: ReadonlySet<number>, name: string, literal: string): Set<number> {
-  const next = new Set<number>()
-  for (const end of ends) if (name.startsWith(literal, end)) next.add(end + literal.length)
+function afterLiteral(ends: Uint8Array, name: string, literal: string): Uint8Array<ArrayBuffer> {
+  const next = new Uint8Array(ends.length)
+  for (let at = name.indexOf(literal); at >= 0; at = name.indexOf(literal, at + 1)) {
+    if (ends[at] === 1) next[at + literal.length] = 1
+  }
   return next
 }
 
-function afterStar(ends: ReadonlySet<number>, name: string, star: '*' | '**'): Set<number> {
-  const next = new Set<number>()
-  let open = false
-  for (let at = 0; at <= name.length; at++) {
-    if (ends.has(at)) open = true
-    if (open) next.add(at)
-    if (star === WITHIN && name[at] === '/') open = false
+function afterStar(ends: Uint8Array, name: string, star: '*' | '**'): Uint8Array<ArrayBuffer> {
+  const next = new Uint8Array(ends.length)
+  let open = 0
+  for (let at = 0; at < ends.length; at++) {
+    if (ends[at] === 1) open = 1
+    next[at] = open
+    if (star === WITHIN && name[at] === '/') open = 0
   }
   return next
 }

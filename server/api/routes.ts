@@ -1,7 +1,6 @@
 import { Router } from '@koa/router'
 import type { Access } from '../../auth/access.ts'
 import type { AccessControl } from '../../auth/access-control.ts'
-import { authenticate } from '../../auth/authenticate.ts'
 import { RegistryError } from '../../oci/errors.ts'
 import type { Registry } from '../../registry/registry.ts'
 import { answerEmpty, answerJson } from '../http/answer.ts'
@@ -38,7 +37,7 @@ async function serve(
   requireCaller(ctx.state.access, found.who)
   const path = pathOf(ctx)
   const query = queryOf(ctx)
-  const body = found.body === undefined ? undefined : await receive(parts, found.who, ctx)
+  const body = found.body === undefined ? undefined : await receive(found.who, ctx)
 
   const value = await found.run({ ...parts, ctx, path, query, body })
 
@@ -54,11 +53,10 @@ function requireCaller(access: Access, who: Who): void {
 }
 
 /** The body, which only those may send who will be let in. */
-async function receive({ control }: Parts, who: Who, ctx: RequestContext): Promise<unknown> {
+async function receive(who: Who, ctx: RequestContext): Promise<unknown> {
   const body = await readJson(ctx)
   // A body may take its time. Who was locked out meanwhile must not have kept a foot in the door.
-  const { authorization } = ctx.req.headers
-  ctx.state.access = await authenticate(control, { authorization, address: ctx.state.address })
+  ctx.state.access = await ctx.state.authenticateAgain()
   requireCaller(ctx.state.access, who)
   return body
 }

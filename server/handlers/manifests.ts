@@ -40,14 +40,16 @@ export async function pushManifest(
     throw new RegistryError('TAG_INVALID', 'tag parameters go with a push by digest')
   }
   const bytes = await readBody(ctx.req, MAX_MANIFEST_BYTES)
+  const access = await ctx.state.authenticateAgain()
+  access.require(repository, 'push')
 
   const manifest = await putManifest(registry, repository, parsed, {
     bytes,
     contentType: ctx.get('Content-Type'),
     tags,
-    actor: ctx.state.access.subject,
+    actor: access.subject,
     precondition: precondition(ctx.req.headers),
-    permits: (action, tag) => ctx.state.access.allows(repository, action, tag),
+    permits: (action, tag) => access.allows(repository, action, tag),
   })
 
   ctx.set('Location', `/v2/${repository}/manifests/${manifest.digest}`)

@@ -47,7 +47,7 @@ export async function receiveChunk(
   ctx: RequestContext,
 ): Promise<void> {
   const key = uploadKey(target, ctx)
-  const chunk = parseChunk(ctx)
+  const chunk = parseChunk(ctx, target.repository)
 
   const offset = await tellingOffset(ctx, key, () => appendToUpload(registry, key, chunk))
 
@@ -63,7 +63,7 @@ export async function completeUpload(
 ): Promise<void> {
   const key = uploadKey(target, ctx)
   const digest = parseDigest(only(ctx, 'digest') ?? '')
-  const chunk = hasBody(ctx.req) ? parseChunk(ctx) : undefined
+  const chunk = hasBody(ctx.req) ? parseChunk(ctx, target.repository) : undefined
 
   await tellingOffset(ctx, key, () => finishUpload(registry, key, digest, chunk))
 
@@ -101,7 +101,7 @@ async function pushWhole(
   ctx: RequestContext,
 ): Promise<void> {
   const digest = parseDigest(only(ctx, 'digest') ?? '')
-  const chunk = hasBody(ctx.req) ? parseChunk(ctx) : undefined
+  const chunk = hasBody(ctx.req) ? parseChunk(ctx, repository) : undefined
   const owner = ctx.state.access.subject
   const algorithm = digest.startsWith('sha512:') ? 'sha512' : 'sha256'
   const id = await startUpload(registry, repository, { owner, algorithm })
@@ -156,7 +156,7 @@ function uploadKey({ repository, reference }: Target, ctx: RequestContext): Uplo
   return { repository, id: reference, owner: ctx.state.access.subject }
 }
 
-function parseChunk({ req }: RequestContext): Chunk {
+function parseChunk({ req, state }: RequestContext, repository: RepositoryName): Chunk {
   const range = parseChunkRange(req)
   const contentLength = req.headers['content-length']
   return {
@@ -164,6 +164,7 @@ function parseChunk({ req }: RequestContext): Chunk {
     first: range?.first,
     length: range?.length,
     contentLength: contentLength === undefined ? undefined : Number(contentLength),
+    confirm: async () => (await state.authenticateAgain()).require(repository, 'push'),
   }
 }
 

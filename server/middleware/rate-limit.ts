@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { networkOf } from '../../auth/passwords/login-throttle.ts'
 import { RegistryError } from '../../oci/errors.ts'
 
 const ADDRESSES = 50_000
@@ -16,7 +17,7 @@ class RateExceeded extends RegistryError {
 }
 
 /**
- * Lets each address make `perMinute` requests, a sixth of them at once: each request takes a
+ * Lets each address, of IPv6 each /64, make `perMinute` requests, a sixth of them at once: each request takes a
  * token from a bucket that fills evenly. Of this process alone, and of the last 50,000 addresses.
  */
 export class RateLimit {
@@ -31,11 +32,12 @@ export class RateLimit {
 
   /** @throws RateExceeded */
   take(address: string, nowMs = performance.now()): void {
-    const bucket = this.#buckets.get(address) ?? { tokens: this.#capacity, atMs: nowMs }
+    const network = networkOf(address)
+    const bucket = this.#buckets.get(network) ?? { tokens: this.#capacity, atMs: nowMs }
     const tokens = Math.min(this.#capacity, bucket.tokens + (nowMs - bucket.atMs) * this.#perMs)
     if (tokens < 1) {
       throw new RateExceeded(Math.max(1, Math.ceil((1 - tokens) / this.#perMs / 1000)))
     }
-    this.#buckets.set(address, { tokens: tokens - 1, atMs: nowMs })
+    this.#buckets.set(network, { tokens: tokens - 1, atMs: nowMs })
   }
 }

@@ -41,7 +41,8 @@ export function logRequests(options: RequestLogOptions): Middleware<RequestState
       log.info(
         {
           requestId: ctx.state.requestId,
-          ...ctx.state.origin,
+          scheme: visible(ctx.state.origin.scheme),
+          host: visible(ctx.state.origin.host),
           method: ctx.method,
           url: ctx.url,
           status,
@@ -49,7 +50,7 @@ export function logRequests(options: RequestLogOptions): Middleware<RequestState
           bytesIn,
           bytesOut,
           address: ctx.state.address,
-          userAgent: ctx.get('User-Agent'),
+          userAgent: visible(ctx.get('User-Agent')),
           complete: ctx.res.writableFinished,
         },
         'request',
@@ -57,4 +58,9 @@ export function logRequests(options: RequestLogOptions): Middleware<RequestState
     })
     await next()
   }
+}
+
+/** What a terminal would take for an order is not to reach one. */
+function visible(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '\uFFFD')
 }

@@ -89,11 +89,11 @@ export async function hasAccounts(db: Queryable): Promise<boolean> {
   return rows[0]!.exists
 }
 
-/** How many accounts are left that can administer. */
+/** How many accounts can administer, and will be able to. */
 export async function countAdmins(db: Queryable): Promise<number> {
   const { rows } = await db.query<{ count: number }>({
     text: `select count(*)::int as count from accounts
-           where admin and not disabled and (expires_at is null or expires_at > now())
+           where admin and not disabled and expires_at is null
              and (kind = 'robot' or password_hash is not null)`,
   })
   return rows[0]!.count

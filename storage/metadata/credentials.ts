@@ -133,12 +133,9 @@ export async function deleteCredential(
   return rowCount === 1
 }
 
-/** Revokes all that clients keep of logins of the account. */
-export async function deleteIdentityTokens(tx: Transaction, accountId: AccountId): Promise<void> {
-  await tx.query({
-    text: `delete from credentials where account_id = $1 and kind = 'identity'`,
-    values: [accountId],
-  })
+/** Revokes the personal tokens of the account, and all that clients keep of its logins. */
+export async function deleteCredentials(tx: Transaction, accountId: AccountId): Promise<void> {
+  await tx.query({ text: 'delete from credentials where account_id = $1', values: [accountId] })
 }
 
 /** Once a minute at most. */

@@ -40,6 +40,23 @@ export async function findTag(
   return rows[0]?.digest
 }
 
+/** The tags that name a manifest, in byte order. */
+export async function listTagsOfManifest(
+  db: Queryable,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<Tag[]> {
+  const { rows } = await db.query<{ name: Tag }>({
+    text: `select t.name
+           from manifests m
+           join tags t on t.manifest_id = m.id
+           where m.repository_id = $1 and m.digest = $2
+           order by t.name`,
+    values: [repositoryId, digest],
+  })
+  return rows.map((row) => row.name)
+}
+
 /** Locks tags until the transaction ends, also those that do not exist yet. Every change of a tag does. */
 export async function lockTags(
   tx: Transaction,

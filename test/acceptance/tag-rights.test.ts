@@ -191,6 +191,24 @@ describe('case 32: an immutable tag', () => {
     await expectTags({ v1: content.digest })
   })
 
+  it('keeps its media type when the same bytes come as another one, by digest', async () => {
+    const bytes = '{"schemaVersion":2,"manifests":[]}' // states none: that of the push counts
+    const put = (client: Client, reference: string, type: string) =>
+      client.send('PUT', `/v2/${repository}/manifests/${reference}`, {
+        headers: { 'Content-Type': type },
+        body: bytes,
+      })
+    const list = 'application/vnd.docker.distribution.manifest.list.v2+json'
+    expectStatus(await put(admin, 'v1', OCI_INDEX), 201)
+    for (const make of Object.values(callers)) {
+      expectError(await put(await make(), sha256(bytes), list), 403, 'DENIED')
+      expectError(await put(await make(), 'other', list), 403, 'DENIED')
+    }
+    const { headers } = await admin.get(`/v2/${repository}/manifests/v1`)
+    expect(headers['content-type']).toBe(OCI_INDEX)
+    expectStatus(await put(admin, sha256(bytes), OCI_INDEX), 201)
+  })
+
   it('is made by one of many who try at once', async () => {
     const contents = Array.from({ length: 10 }, () => artifact())
     const answers = await Promise.all(

@@ -48,9 +48,10 @@ describe('an account', () => {
     expect(await grantedSeconds('account:%')).toBe(900)
   })
 
-  it('is locked on every server, from every address, and no other one is', async () => {
+  it('is locked on every server, and no other one is, nor is it from elsewhere', async () => {
     await fail(here, attempt, 12)
-    const lock = await lockOf(there, { account: 'mallory', address: '198.51.100.7' })
+    expect(await lockOf(there, { ...attempt, address: '198.51.100.7' })).toBeUndefined()
+    const lock = await lockOf(there, attempt)
     expect(lock).toBeInstanceOf(RegistryError)
     expect(lock).toMatchObject({ code: 'TOOMANYREQUESTS', status: 429 })
     expect(lock?.retryAfterSeconds).toBeGreaterThanOrEqual(1)
@@ -109,9 +110,18 @@ describe('an account', () => {
   it('is not stored as it was typed', async () => {
     await fail(here, { account: 'hunter2\0 my password', address: '192.0.2.1' }, 1)
     expect(await keys()).toEqual([
-      expect.stringMatching(/^account:[0-9a-f]{64}$/),
+      expect.stringMatching(/^account:[0-9a-f]{64}:192\.0\.2\.1$/),
       'address:192.0.2.1',
+      expect.stringMatching(/^anywhere:[0-9a-f]{64}$/),
     ])
+  })
+
+  it('is locked everywhere by failures beyond fifty from anywhere, but never for long', async () => {
+    for (let index = 0; index < 50; index++) await here.failed(from(index))
+    expect(await lockOf(here, from(200))).toBeUndefined()
+    for (let index = 50; index < 70; index++) await here.failed(from(index))
+    expect(await grantedSeconds('anywhere:%')).toBe(30)
+    expect(await lockOf(there, from(200))).toBeInstanceOf(LoginLocked)
   })
 })
 
@@ -137,7 +147,7 @@ describe('an address', () => {
     await fail(here, attempt, 27)
     await here.succeeded(attempt)
     await here.succeeded({ account: undefined, address: attempt.address })
-    expect(await keys()).toEqual(['address:192.0.2.1'])
+    expect(await keys()).toEqual(['address:192.0.2.1', expect.stringMatching(/^anywhere:/)])
     expect(await lockOf(here, attempt)).toBeInstanceOf(LoginLocked)
   })
 
@@ -178,7 +188,7 @@ describe('failures at the same time', () => {
     const { rows } = await database.pool.query<{ key: string; failures: number }>({
       text: 'select key, failures from login_failures order by key',
     })
-    expect(rows.map((row) => row.failures)).toEqual([50, 50])
+    expect(rows.map((row) => row.failures)).toEqual([50, 50, 50])
     expect(await grantedSeconds('account:%')).toBe(900)
     expect(await lockOf(here, attempt)).toBeInstanceOf(LoginLocked)
   })
@@ -192,7 +202,7 @@ describe('failures at the same time', () => {
     const { rows } = await database.pool.query<{ failures: number }>({
       text: 'select failures from login_failures order by key',
     })
-    expect(rows.map((row) => row.failures)).toEqual([10, 10, 10, 10, 10, 50])
+    expect(rows.map((row) => row.failures)).toEqual([10, 10, 10, 10, 10, 50, 10, 10, 10, 10, 10])
   })
 })
 
@@ -221,8 +231,12 @@ describe('old failures', () => {
     await fail(here, { account: 'old', address: '192.0.2.1' }, 1)
     await pass('16 minutes')
     await fail(here, { account: 'new', address: '192.0.2.2' }, 1)
-    expect(await pruneLoginFailures(database.pool)).toBe(2)
-    expect(await keys()).toEqual([expect.stringMatching(/^account:/), 'address:192.0.2.2'])
+    expect(await pruneLoginFailures(database.pool)).toBe(3)
+    expect(await keys()).toEqual([
+      expect.stringMatching(/^account:/),
+      'address:192.0.2.2',
+      expect.stringMatching(/^anywhere:/),
+    ])
     expect(await pruneLoginFailures(database.pool)).toBe(0)
   })
 
@@ -270,6 +284,10 @@ async function lockOf(
 }
 
 /** How long the last failure locked the key for, whatever has passed of it. */
+function from(index: number) {
+  return { account: 'mallory', address: `198.51.100.${index}` }
+}
+
 async function grantedSeconds(like: string): Promise<number | undefined> {
   const { rows } = await database.pool.query<{ seconds: number | null }>({
     text: `select extract(epoch from locked_until - last_at)::float8 as seconds

@@ -54,8 +54,17 @@ describe('what a user does for itself', () => {
     expect([right.status, right.body]).toEqual([204, {}])
     expect((await anna('GET', '/me')).status).toBe(401)
     expect((await as('anna', next.new)('GET', '/me')).status).toBe(200)
+    expect((await as('anna', token.current)('GET', '/me')).status).toBe(401) // a thief’s, perhaps
     const audit = itemsOf(await admin('GET', '/audit?actor=user:anna&action=user.change'))
     expect(audit).toEqual([expect.objectContaining({ target: 'anna', detail: 'password' })])
+  })
+
+  it('makes no token that takes long to look at', async () => {
+    const ivy = await user('ivy')
+    const token = (repositories: readonly string[]) =>
+      ivy('POST', '/me/tokens', { name: 'slow', coverage: [{ repositories, actions: ['pull'] }] })
+    expect((await token(['*a'.repeat(120)])).status).toBe(400)
+    expect((await token(Array.from({ length: 51 }, (_, index) => `r${index}`))).status).toBe(400)
   })
 
   it('changes nothing with a token, though it be one without limits', async () => {
