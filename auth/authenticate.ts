@@ -52,7 +52,7 @@ export async function authenticate(control: AccessControl, caller: Caller): Prom
       throw new RegistryError('UNAVAILABLE', 'the keys of the token service', { cause: error })
     }
     if (!(error instanceof TokenInvalid) && !(error instanceof Unauthorized)) throw error
-    control.log.debug({ reason: error.message }, 'credentials not good')
+    control.log.info({ reason: error.message, address: caller.address }, 'credentials not good')
     const shown = isBasic ? 'wrong password' : 'bad token'
     return new Access({ principal: anonymous, policy, shown })
   }

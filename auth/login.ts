@@ -49,6 +49,13 @@ export async function logIn(
   )
 }
 
+interface Attempt {
+  readonly name: string | undefined
+  readonly address: string
+  /** What the client is told, where it may be told more than that it failed. */
+  readonly wording?: (error: TokenInvalid) => string
+}
+
 /**
  * Words a failed login for the client, and records it. Only passwords are counted: nobody guesses
  * 256 random bits, and a client that goes on with what was revoked must not lock its neighbours out.
@@ -58,7 +65,7 @@ export async function logIn(
  */
 export async function answering<T>(
   { audit }: AccessControl,
-  { name, address }: { readonly name: string | undefined; readonly address: string },
+  { name, address, wording }: Attempt,
   work: () => Promise<T>,
 ): Promise<T> {
   try {
@@ -69,7 +76,8 @@ export async function answering<T>(
       const actor = name !== undefined && NAME.test(name) ? `user:${name}` : undefined
       audit.record({ action: 'login', actor, result: 'failed', address, detail: error.message })
     }
-    throw new Unauthorized({ scopes: [] }, 'wrong name or password', { cause: error })
+    const detail = wording?.(error) ?? 'wrong name or password'
+    throw new Unauthorized({ scopes: [] }, detail, { cause: error })
   }
 }
 

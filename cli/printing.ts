@@ -69,7 +69,7 @@ export function printFields(fields: Readonly<Record<string, Value>>): void {
 /** `what` is kept nowhere. @param login a command that it can be given to */
 export function printSecret(what: string, secret: string, login?: string): void {
   print(`\n${what} is shown only here:\n\n  ${secret}\n`)
-  if (login !== undefined) print(`Log in with it:\n\n  ${login} <<< ${secret}\n`)
+  if (login !== undefined) print(`Log in with it as the password:\n\n  ${login}\n`)
 }
 
 function show(value: Value): string {

@@ -9,6 +9,8 @@ const url = z
 
 const SERVICE = 'expected a name without quotes, such as registry.example.com'
 
+const PASSWORD = 'expected a password of 8 to 1024 bytes'
+
 /** Who is let in, and how. */
 export const ACCESS_SETTINGS = {
   auth: {
@@ -18,7 +20,7 @@ export const ACCESS_SETTINGS = {
     text: '`token`: accounts, robots and rules, and tokens of our own. `external`: tokens of another service. `none`: whoever reaches the server may push, pull and delete. When left out it is `token`, except that on loopback everything is allowed until there is an account.',
   },
   adminPassword: {
-    schema: nonEmpty('expected a password'),
+    schema: z.string(PASSWORD).min(8, PASSWORD).max(1024, PASSWORD),
     secret: true,
     text: 'Password of the user `admin`, who is made when the server starts and there is no account. Without it one is made up and printed once.',
   },

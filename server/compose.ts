@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { RequestListener } from 'node:http'
 import type { Logger } from 'pino'
+import { isOpen } from '../auth/authenticate.ts'
 import type { Config } from '../config/config.ts'
 import { Metrics } from '../observability/metrics.ts'
 import { MetadataCache } from '../registry/metadata-cache.ts'
@@ -31,6 +32,8 @@ export interface Composition {
   /** For a node:http server. */
   readonly handle: RequestListener
   readonly registry: Registry
+  /** Whether nobody is asked who it is, as long as there is no account. */
+  readonly isOpen: () => Promise<boolean>
   /** Of the user `admin`, when this start made it and made its password up: to be shown once. */
   readonly firstPassword: string | undefined
   /** Ends background work and connections. Requests should have ended before. */
@@ -51,10 +54,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const access = await openAccessControl({ config, db, changes, shared: !ownsDatabase, log })
   const here = { id, db, durable: storage.store.needsDurableSession, changes }
   const shared = ownsDatabase ? alone(here) : besidesOthers(here)
-  const metrics = new Metrics({
-    uploadsInProgress: () => shared.uploadLocks.size,
-    pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
-  })
+  const metrics = metricsOf(db, shared.uploadLocks)
   if (ownsDatabase) await releaseAllUploads(db)
 
   const registry: Registry = {
@@ -74,21 +74,26 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     log,
     settings: appSettingsOf(config),
   })
-  changes.start()
-  const firstPassword = await access.prepare()
   const background = startBackgroundWork(registry, access.control, backgroundSettingsOf(config))
+  const close = async () => {
+    storage.close() // ends what the background does there
+    await background.stop()
+    await access.close()
+    await changes.close()
+    await db.end()
+  }
+  const firstPassword = await access.prepare().catch(async (error: unknown) => {
+    await close() // or what is open would keep the program from ending
+    throw error
+  })
+  changes.start()
   const handle = app.callback()
   return {
     handle: (request, response) => void handle(request, response),
     registry,
+    isOpen: () => isOpen(access.control),
     firstPassword,
-    close: async () => {
-      storage.close() // ends what the background does there
-      await background.stop()
-      await access.close()
-      await changes.close()
-      await db.end()
-    },
+    close,
   }
 }
 
@@ -98,6 +103,13 @@ function openRequestPool({ config, connection, log }: ComposeOptions): Pool {
     size: config['database.connections'],
     statementMs: STATEMENT_MS,
     onError: (error) => log.warn({ err: error }, 'database connection lost'),
+  })
+}
+
+function metricsOf(db: Pool, uploadLocks: UploadLocks): Metrics {
+  return new Metrics({
+    uploadsInProgress: () => uploadLocks.size,
+    pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
   })
 }
 

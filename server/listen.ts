@@ -60,16 +60,10 @@ export async function listen(
 
 function createHttpServer(handle: RequestListener, config: Config, log: Logger) {
   const options = { maxHeaderSize: config['limits.headerBytes'], noDelay: true }
-  const [certificate, key] = [config['tls.certificate'], config['tls.key']]
-  if (certificate === undefined || key === undefined) {
-    return { server: createServer(options, handle), unwatch: () => {} }
-  }
+  const certificate = config['tls.certificate']
+  const read = () => certificatesOf(config)
+  if (read() === undefined) return { server: createServer(options, handle), unwatch: () => {} }
   const authorities = config['tls.clientAuthorities']
-  const read = () => ({
-    cert: readFileSync(certificate),
-    key: readFileSync(key),
-    ...(authorities === undefined ? {} : { ca: readFileSync(authorities) }),
-  })
   const server: TlsServer = createTlsServer(
     {
       ...options,
@@ -83,19 +77,31 @@ function createHttpServer(handle: RequestListener, config: Config, log: Logger) 
   )
   const reload = () => {
     try {
-      server.setSecureContext(read())
+      server.setSecureContext(read() ?? {})
       log.info({ certificate }, 'certificate read again')
     } catch (error) {
       // Certificate and key are replaced one after the other: the second change comes here too.
       log.warn({ err: error, certificate }, 'new certificate not usable, the old one stays')
     }
   }
-  const files = [certificate, key, ...(authorities === undefined ? [] : [authorities])]
+  const files = [certificate, config['tls.key'], authorities].filter((file) => file !== undefined)
   for (const file of files) {
     // Polled: what renews certificates swaps symbolic links, which a watcher does not follow.
     watchFile(file, { interval: CERTIFICATE_POLL_MS, persistent: false }, reload)
   }
   return { server, unwatch: () => files.forEach((file) => unwatchFile(file, reload)) }
+}
+
+/** What the files of `tls` hold right now; undefined without any. @throws when one cannot be read */
+export function certificatesOf(config: Config) {
+  const [certificate, key] = [config['tls.certificate'], config['tls.key']]
+  if (certificate === undefined || key === undefined) return undefined
+  const authorities = config['tls.clientAuthorities']
+  return {
+    cert: readFileSync(certificate),
+    key: readFileSync(key),
+    ...(authorities === undefined ? {} : { ca: readFileSync(authorities) }),
+  }
 }
 
 /** What Node refuses before there is a request: in the form clients of a registry understand. */

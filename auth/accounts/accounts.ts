@@ -237,7 +237,10 @@ async function add(control: AccessControl, actor: Actor, added: Added): Promise<
 async function requireWayIn(tx: Transaction, { kind, passwordHash }: Added): Promise<void> {
   const opens = kind === 'user' && passwordHash !== undefined && (await countAdmins(tx)) > 0
   if (!opens) {
-    throw refused(409, 'the first account has to be a user with a password, and an administrator')
+    throw refused(
+      409,
+      'the first account has to be a user with a password, and an administrator (--admin)',
+    )
   }
 }
 

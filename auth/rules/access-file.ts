@@ -29,7 +29,11 @@ export function openAccessFile(file: string, options: AccessFileOptions): Promis
 
 /** @throws Error with the places and what was expected there */
 export function parseAccessFile(bytes: Buffer): AccessRules {
-  const parsed = documentSchema.safeParse(parseYaml(bytes.toString('utf8')) ?? {})
+  const document: unknown = parseYaml(bytes.toString('utf8'))
+  // Half a file that was being written, perhaps: nobody means to take all rules away like that.
+  if (document === null)
+    throw new Error('the access file is empty; {} says that there are no rules')
+  const parsed = documentSchema.safeParse(document)
   if (parsed.success) return toRules(parsed.data)
   const problems = parsed.error.issues.map(
     ({ path, message }) => `  ${path.join('.') || 'the file'}: ${message}`,

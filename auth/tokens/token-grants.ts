@@ -103,7 +103,11 @@ export async function grantByAssertion(
 ): Promise<GrantedToken> {
   const { subject, coverage, revisions, seconds } = await answering(
     control,
-    { name: undefined, address: request.address },
+    {
+      name: undefined,
+      address: request.address,
+      wording: ({ message }) => `the ID token was not accepted: ${message}`,
+    },
     () => exchange(control, assertion),
   )
   const { secret, hash: secretHash } = createSecret('keyless')

@@ -1,6 +1,10 @@
+import { createSecureContext } from 'node:tls'
+import { pino } from 'pino'
 import type { Config } from '../../config/config.ts'
 import { SETTINGS, type Setting, variableOf } from '../../config/settings.ts'
+import { openAccessControl } from '../../server/access-control.ts'
 import { openBlobStore } from '../../server/blob-store.ts'
+import { certificatesOf } from '../../server/listen.ts'
 import { rehearse } from '../../storage/blob/rehearsal.ts'
 import { openPool, ping } from '../../storage/metadata/database.ts'
 import { configurationOf } from '../configuration.ts'
@@ -13,12 +17,31 @@ export async function checkConfig(options: CommandOptions): Promise<number> {
   for (const [key, setting] of Object.entries<Setting>(SETTINGS)) {
     process.stdout.write(`${variableOf(key)}=${show(values[key], setting)}\n`)
   }
+  await checkAccessFiles(config)
+  checkCertificates(config)
   if (options.switches.has('probe')) {
     await probeStorage(config)
     await probeDatabase(config)
   }
   process.stderr.write('the configuration is usable\n')
   return 0
+}
+
+/** Those that `serve` would not start without. */
+async function checkAccessFiles(config: Config): Promise<void> {
+  const log = pino({ level: 'silent' })
+  const db = openPool({ connection: {}, size: 1, onError: () => {} }) // nothing is asked of it
+  const access = await openAccessControl({ config, db, changes: undefined, shared: false, log })
+  await access.close()
+  await db.end()
+}
+
+function checkCertificates(config: Config): void {
+  try {
+    createSecureContext(certificatesOf(config) ?? {})
+  } catch (error) {
+    throw new Error('tls: the certificate, key or authorities cannot be used', { cause: error })
+  }
 }
 
 /** A clock that is further off is worth a word; storages refuse requests beyond some minutes. */

@@ -50,6 +50,7 @@ async function serveRequests({ config, log, ...rest }: Serving): Promise<number>
     const listening = await listen(composition.handle, config, log)
     if (cluster.isWorker) tellListening(listening.port)
     else greet(config, listening.port)
+    if (!cluster.isWorker && (await composition.isOpen())) warnOpen(config)
     log.info({ port: listening.port }, 'listening')
     log.info({ reason: await stop }, 'stopping')
     await listening.stop()
@@ -67,6 +68,13 @@ There was no account yet, so there is now a user admin. Its password is shown on
 
   ${password}
 
+`)
+}
+
+function warnOpen(config: Config): void {
+  const remedy = config.auth === undefined ? '`slipway user add NAME --admin` ends that.\n' : ''
+  process.stderr.write(`Nobody is asked who it is: everybody who reaches this port, also through a proxy, may do everything.
+${remedy}
 `)
 }
 

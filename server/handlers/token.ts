@@ -53,8 +53,11 @@ export async function postToken(control: AccessControl, ctx: RequestContext): Pr
 
   const granted = await grant(control, form, request)
 
-  answerToken(ctx, granted)
+  answerToken(ctx, granted, form.get('grant_type') === EXCHANGE ? ISSUED : {})
 }
+
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+const ISSUED = { issued_token_type: 'urn:ietf:params:oauth:token-type:access_token' }
 
 const ID_TOKEN_TYPES = [
   'urn:ietf:params:oauth:token-type:id_token',
@@ -73,7 +76,7 @@ async function grant(
     }
     case 'refresh_token':
       return grantByRefreshToken(control, required(form, 'refresh_token'), request)
-    case 'urn:ietf:params:oauth:grant-type:token-exchange':
+    case EXCHANGE:
       if (!ID_TOKEN_TYPES.includes(required(form, 'subject_token_type'))) {
         throw invalid('invalid_request: subject_token_type has to be that of an ID token')
       }
@@ -109,13 +112,14 @@ async function requireTokenService(control: AccessControl): Promise<void> {
   throw new RegistryError('UNSUPPORTED', 'no tokens are issued here', { status: 404 })
 }
 
-function answerToken(ctx: RequestContext, granted: GrantedToken): void {
+function answerToken(ctx: RequestContext, granted: GrantedToken, more: object = {}): void {
   ctx.set('Cache-Control', 'no-store')
   // No issued_at: clients would take the expiry by their own clock, which may be wrong.
   answerJson(ctx, {
     token: granted.token,
     access_token: granted.token,
     token_type: 'Bearer',
+    ...more,
     expires_in: granted.expiresIn,
     scope: granted.scopes.map(formatScope).join(' '),
     ...(granted.refreshToken === undefined ? {} : { refresh_token: granted.refreshToken }),

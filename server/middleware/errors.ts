@@ -72,7 +72,8 @@ const OF_THE_CONTENT = ['Cache-Control', 'Content-Range', 'Docker-Content-Digest
 
 async function sendError(ctx: RequestContext, error: RegistryError): Promise<void> {
   const { res, req } = ctx
-  const body = Buffer.from(JSON.stringify({ errors: describe(error) }))
+  const isApi = rawPath(req).startsWith('/api/')
+  const body = Buffer.from(JSON.stringify({ errors: describe(error, isApi) }))
   res.statusCode = error.status
   for (const name of OF_THE_CONTENT) res.removeHeader(name)
   res.setHeader('Content-Type', 'application/json')
@@ -96,12 +97,12 @@ async function sendError(ctx: RequestContext, error: RegistryError): Promise<voi
 /** Codes whose reason a person has to see: Docker and skopeo show the message alone. */
 const EXPLAINED: ReadonlySet<string> = new Set(['DENIED', 'TOOMANYREQUESTS'])
 
-function describe({ code, details }: RegistryError): Record<string, string>[] {
+function describe({ code, details }: RegistryError, isApi: boolean): Record<string, string>[] {
   const { message } = ERROR_CODES[code]
   if (details.length === 0) return [{ code, message }]
   return details.map((detail) => ({
     code,
-    message: EXPLAINED.has(code) ? `${message}: ${detail}` : message,
+    message: isApi || EXPLAINED.has(code) ? `${message}: ${detail}` : message,
     detail,
   }))
 }

@@ -78,9 +78,7 @@ describe('a command on an external database', () => {
     const words = ['robot', 'add', 'ci', '--expires', '90d', '--description', 'a\u001b[2Jb']
     const added = await runHere([...words, ...flags])
     const secret = /^ {2}(slipr_\S{43})$/m.exec(added.stdout)?.[1]
-    expect(added.stdout).toContain(
-      `  docker login -u ci --password-stdin localhost:5000 <<< ${secret}\n`,
-    )
+    expect(added.stdout).toContain('  docker login -u ci HOST\n')
     const listed = await runHere(['robot', 'list', ...flags])
     expect(listed.stdout).toMatch(/^NAME +ADMIN +STATE +EXPIRES +/)
     expect(listed.stdout).toMatch(/^ci +no +active +2\d{3}-.*Z +never +- +a\uFFFD\[2Jb$/m)

@@ -33,7 +33,7 @@ describe('a burst of logins of one account', () => {
     const locked = results.filter(
       (result) => result.status === 'rejected' && result.reason instanceof LoginLocked,
     )
-    expect(mostAtOnce).toBe(2)
+    expect(mostAtOnce).toBeLessThanOrEqual(2)
     expect(computed).toBeLessThanOrEqual(7)
     expect(locked).toHaveLength(100 - computed)
   })

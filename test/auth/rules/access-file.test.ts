@@ -64,12 +64,14 @@ issuers:
     expect(rules.issuers).toMatchObject([{ name: 'forge', rules: [{ seconds: 600 }] }])
   })
 
-  it.each(['', '{}', '# nothing\n', 'grants: []'])('may say nothing: %j', async (content) => {
+  it.each(['{}', 'grants: []'])('may say that there are no rules: %j', async (content) => {
     expect(await rulesOf(content)).toMatchObject({ grants: [], issuers: [] })
   })
 
   it.each([
     ['no YAML', 'grants: [', 'line 1'],
+    ['nothing in it', '', 'is empty'],
+    ['a comment only', '# nothing\n', 'is empty'],
     ['an unknown key', 'grant: []', 'grant'],
     [
       'an unknown action',
