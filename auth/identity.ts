@@ -2,6 +2,7 @@ import type { Account } from '../storage/metadata/accounts.ts'
 import type { Credential } from '../storage/metadata/credentials.ts'
 import type { AccessControl } from './access-control.ts'
 import { anonymous, fileUser, type Principal, principalOf, stranger } from './principal.ts'
+import type { AccessRules } from './rules/access-file.ts'
 import type { Coverage } from './rules/grant.ts'
 import type { Holder } from './tokens/access-token.ts'
 import { TokenInvalid } from './tokens/token-invalid.ts'
@@ -68,14 +69,25 @@ async function findCredential(
 
 /** A CI job keeps its rights only while the rules that gave them are there, unchanged. */
 export function keyless({ records }: AccessControl, credential: Credential): Principal {
-  const current = new Set(
-    records.rules.issuers.flatMap((issuer) => issuer.rules.map((rule) => revisionOf(issuer, rule))),
-  )
+  const current = revisionsIn(records.rules)
   const revisions = credential.revision?.split(' ') ?? []
   if (revisions.length === 0 || !revisions.every((revision) => current.has(revision))) {
     throw new TokenInvalid('the rule that let it in was changed')
   }
   return stranger(credential.subject, coverageOf(credential))
+}
+
+const REVISIONS = new WeakMap<AccessRules, ReadonlySet<string>>()
+
+/** Of every rule for CI jobs that is in force. */
+function revisionsIn(rules: AccessRules): ReadonlySet<string> {
+  const known = REVISIONS.get(rules)
+  if (known !== undefined) return known
+  const revisions = new Set(
+    rules.issuers.flatMap((issuer) => issuer.rules.map((rule) => revisionOf(issuer, rule))),
+  )
+  REVISIONS.set(rules, revisions)
+  return revisions
 }
 
 function userOfFile(

@@ -5,6 +5,7 @@ import { RegistryError } from '../../oci/errors.ts'
 import type { Registry } from '../../registry/registry.ts'
 import { answerEmpty, answerJson } from '../http/answer.ts'
 import { only } from '../http/query.ts'
+import { recording } from '../http/trail.ts'
 import type { RequestContext, RequestState } from '../state.ts'
 import type { Endpoint, Who } from './endpoint.ts'
 import { readJson } from './json-body.ts'
@@ -34,6 +35,12 @@ async function serve(
   const found = endpoints.find((each) => each.method === method)
   if (found === undefined) throw notAllowed(ctx, endpoints)
   ctx.state.route = `api ${found.path.split('/')[1]}`
+  // What is done is recorded where it is done, in the same transaction.
+  const deed = { action: `api.${found.id}`, target: ctx.path, isRecorded: false }
+  return recording(parts.control.audit, ctx, deed, () => answer(parts, found, ctx))
+}
+
+async function answer(parts: Parts, found: Endpoint, ctx: RequestContext): Promise<void> {
   requireCaller(ctx.state.access, found.who)
   const path = pathOf(ctx)
   const query = queryOf(ctx)

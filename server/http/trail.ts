@@ -6,12 +6,15 @@ import type { RequestContext } from '../state.ts'
 /** What a request is called in the audit trail. */
 export interface Deed {
   readonly action: string
-  readonly repository: string
+  readonly repository?: string
   /** Tag or digest; '' for none. */
   readonly target: string
   /** Whether it is worth a word that it was done, and not only that it was denied. */
   readonly isRecorded: boolean
 }
+
+/** Denials that are in the trail, where one recording is within another. */
+const RECORDED = new WeakSet<RegistryError>()
 
 /** Runs `work`, and records that it was done, or that the rules did not allow it. */
 export async function recording(
@@ -25,7 +28,10 @@ export async function recording(
   try {
     await work()
   } catch (error) {
-    if (isDenied(error, ctx)) trail.record({ ...event, result: 'denied', detail: detailOf(error) })
+    if (isDenied(error, ctx) && !RECORDED.has(error)) {
+      RECORDED.add(error)
+      trail.record({ ...event, result: 'denied', detail: detailOf(error) })
+    }
     throw error
   }
   if (isRecorded) trail.record({ ...event, result: 'done' })

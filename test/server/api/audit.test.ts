@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type RunningRegistry, runRegistry } from '../../acceptance/client.ts'
 import { type Api, addUser, apiOf, basic, follow, itemsOf, PASSWORD } from './json.ts'
 
@@ -87,5 +87,20 @@ describe('the audit trail by the API', () => {
       .toEqual([expect.objectContaining({ actor: 'user:root', address: '127.0.0.1' })])
     const { body } = await admin('GET', '/audit')
     expect(JSON.stringify(body)).not.toContain('not my password')
+  })
+
+  async function deniedEve() {
+    return itemsOf(await admin('GET', '/audit?actor=user:eve&result=denied'))
+  }
+
+  it('has what somebody known was denied, once each', async () => {
+    const eve = apiOf(running.client, await addUser(running.registry.access, 'eve'))
+    expect((await eve('GET', '/users')).status).toBe(403)
+    expect((await eve('DELETE', '/repositories/team/app')).status).toBe(403)
+    await vi.waitFor(async () => expect(await deniedEve()).toHaveLength(2), 5000)
+    expect(await deniedEve()).toEqual([
+      expect.objectContaining({ action: 'repository.delete', repository: 'team/app' }),
+      expect.objectContaining({ action: 'api.listUsers', target: '/api/v1/users' }),
+    ])
   })
 })
