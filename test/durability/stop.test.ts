@@ -1,19 +1,12 @@
-import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { rename, writeFile } from 'node:fs/promises'
 import { createConnection, type Socket } from 'node:net'
-import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect as connectTls } from 'node:tls'
-import { promisify } from 'node:util'
 import { expect, it, onTestFinished } from 'vitest'
 import { exchange } from './support/exchange.ts'
 import { expectBlob } from './support/inspect.ts'
 import { CONTAINERD, contentOf, offsetOf, startSession, type Target } from './support/pushes.ts'
 import { type ServerOptions, type ServerProcess, startProgram } from './support/server.ts'
 import { openWorkspace, until, type Workspace } from './support/workspace.ts'
-
-const execute = promisify(execFile)
 
 interface Running {
   readonly workspace: Workspace
@@ -126,39 +119,4 @@ it('a server on a port that is taken is refused with a reason, and leaves no dat
 
   await expect(second).rejects.toThrow(/"code":1,/)
   expect(other.log()).toMatch(/^slipway: .*(?:EADDRINUSE|in use)/m)
-})
-
-async function makeCertificate(folder: string, name: string) {
-  const certificate = path.join(folder, `${name}.pem`)
-  const key = path.join(folder, `${name}.key`)
-  const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-  const files = ['-keyout', key, '-out', certificate]
-  await execute('openssl', ['req', ...kind, '-subj', `/CN=${name}`, '-days', '2', ...files])
-  return { certificate, key }
-}
-
-it('a new certificate is served without a restart, and a broken one is not', async () => {
-  const workspace = await openWorkspace()
-  onTestFinished(() => workspace.close())
-  const served = await makeCertificate(workspace.folder, 'served')
-  const next = await makeCertificate(workspace.folder, 'next')
-  const settings = { 'tls.certificate': served.certificate, 'tls.key': served.key }
-  const server = await startProgram(workspace, { settings })
-  const subject = async () => {
-    const [host, port] = server.host.split(':')
-    const socket = connectTls({ host, port: Number(port), rejectUnauthorized: false })
-    await once(socket, 'secureConnect')
-    const { CN } = socket.getPeerCertificate().subject
-    socket.destroy()
-    return CN
-  }
-  expect(await subject()).toBe('served')
-
-  await rename(next.key, served.key)
-  await rename(next.certificate, served.certificate)
-  await until('the new certificate', async () => (await subject()) === 'next')
-
-  await writeFile(served.certificate, 'not a certificate')
-  await until('a complaint', () => workspace.log().includes('not usable'))
-  expect(await subject()).toBe('next')
 })
