@@ -43,6 +43,7 @@ export async function openStage(directory: string, s3: string, onClose: OnClose)
   const environment = {
     SLIPWAY_DATABASE_URL: `postgres://${user}@localhost:${port}/${database}?host=${socket}`,
     SLIPWAY_LOG_LEVEL: 'warn',
+    SLIPWAY_AUTH: 'none', // there is a proxy in front
     ...storage.variables,
   }
   const replicas: Awaited<ReturnType<typeof startReplica>>[] = []

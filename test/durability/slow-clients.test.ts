@@ -63,7 +63,9 @@ describe('a client on whose connection nothing moves', () => {
   it('that stops reading a blob is cut, and the file is closed', async (context) => {
     requireUnless(noProc, context)
     const socket = await connect()
-    socket.write(`GET /v2/${to.repository}/blobs/${large.digest} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    socket.write(
+      `GET /v2/${to.repository}/blobs/${large.digest} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+    )
     await once(socket, 'readable')
     expect((await openFiles()).storage).toBe(1)
 
@@ -85,7 +87,7 @@ describe('a client on whose connection nothing moves', () => {
     const content = contentOf('stopped', MIB)
     const session = await startSession(to)
     const socket = await connect()
-    socket.write(`PATCH ${session} HTTP/1.1\r\nHost: x\r\nContent-Length: ${MIB}\r\n\r\n`)
+    socket.write(`PATCH ${session} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${MIB}\r\n\r\n`)
     socket.write(content.bytes.subarray(0, 100_000))
     socket.resume()
     const stoppedAt = performance.now()
@@ -122,7 +124,7 @@ describe('aborted transfers', () => {
     const before = await openFiles()
     const abort = async (number: number) => {
       const socket = await connect()
-      const head = `GET /v2/${to.repository}/blobs/${large.digest} HTTP/1.1\r\nHost: x\r\n`
+      const head = `GET /v2/${to.repository}/blobs/${large.digest} HTTP/1.1\r\nHost: localhost\r\n`
       socket.write(`${head}Range: bytes=${number * 1000}-${number * 1000 + 20 * MIB}\r\n\r\n`)
       await once(socket, 'readable')
       socket.destroy()
@@ -145,7 +147,9 @@ describe('aborted transfers', () => {
     await Promise.all(
       sessions.map(async (session) => {
         const socket = await connect()
-        socket.write(`PATCH ${session} HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n`)
+        socket.write(
+          `PATCH ${session} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500000\r\n\r\n`,
+        )
         socket.write(content.bytes.subarray(0, 200_000))
         await sleep(100)
         socket.destroy()

@@ -71,9 +71,11 @@ it('a stop with a client that is stuck ends when the time to drain is over', asy
   await CONTAINERD.push(to, content)
   const session = await startSession(to)
   const [reader, writer] = [await connect(running), await connect(running)]
-  reader.write(`GET /v2/${to.repository}/blobs/${content.digest} HTTP/1.1\r\nHost: x\r\n\r\n`)
+  reader.write(
+    `GET /v2/${to.repository}/blobs/${content.digest} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+  )
   await once(reader, 'readable')
-  writer.write(`PATCH ${session} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf`)
+  writer.write(`PATCH ${session} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf`)
   await sleep(200)
 
   const stoppedAt = performance.now()
@@ -86,7 +88,7 @@ it('a stop does not wait for connections on which nothing was asked', async () =
   const running = await start({ 'limits.drainSeconds': '10' })
   await connect(running)
   const kept = await connect(running)
-  kept.write('GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n')
+  kept.write('GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await once(kept, 'data')
 
   const stoppedAt = performance.now()

@@ -27,6 +27,7 @@ export async function openFleet(workspace: Workspace): Promise<Fleet> {
   const shared = {
     SLIPWAY_DATABASE_URL: `postgres://${user}@localhost:${port}/${database}?host=${socket}`,
     SLIPWAY_TRUSTED_PROXIES: '127.0.0.1',
+    SLIPWAY_AUTH: 'none',
     ...s3Variables(stored.settings.prefix),
   }
   let replicas = 0

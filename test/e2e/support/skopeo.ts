@@ -5,6 +5,7 @@ import { run } from './process.ts'
 import type { Workspace } from './workspace.ts'
 
 export interface Skopeo {
+  login(this: void, host: string, name: string, password: string): Promise<void>
   /** Copies an image with all its platforms and without a change of any byte. */
   copy(this: void, from: string, to: string): Promise<void>
   /** Removes the manifest that `image` names. */
@@ -19,6 +20,9 @@ export function skopeoIn(workspace: Workspace): Skopeo {
   const environment = { REGISTRY_AUTH_FILE: path.join(workspace.directory, 'auth.json') }
   const skopeo = (...args: string[]) => run(program('skopeo'), args, environment)
   return {
+    login: async (host, name, password) => {
+      await skopeo('login', '--tls-verify=false', '--username', name, '--password', password, host)
+    },
     copy: async (from, to) => {
       const plainHttp = ['--src-tls-verify=false', '--dest-tls-verify=false']
       await skopeo('copy', '--quiet', '--all', '--preserve-digests', ...plainHttp, from, to)
