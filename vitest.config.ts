@@ -1,9 +1,10 @@
 import { defineConfig } from 'vitest/config'
 
+/** They cut connections, kill servers and look at the clock: one at a time, with the machine to itself. */
+const OUTAGES = ['test/durability/**/*.test.ts', 'test/s3/**/*.test.ts']
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    exclude: ['test/e2e/**'],
     pool: 'threads',
     isolate: false,
     globalSetup: 'test/support/global-setup.ts',
@@ -11,5 +12,26 @@ export default defineConfig({
     hookTimeout: 60_000,
     // As bin/slipway.cjs does it.
     env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'most',
+          include: ['test/**/*.test.ts'],
+          exclude: [...OUTAGES, 'test/e2e/**'],
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'outages',
+          include: OUTAGES,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 })

@@ -26,6 +26,20 @@ export interface AccessRecordsOptions {
   readonly rules?: () => AccessRules
 }
 
+/** An entry that is not there has not been read. */
+export interface Remembered {
+  readonly policy: Policy
+  /** Whether there is any account. */
+  readonly anybody: boolean | undefined
+  readonly tokens: Lookup<string, AccessToken>
+  readonly accounts: Lookup<AccountId, Account>
+  readonly credentials: Lookup<string, Credential>
+}
+
+interface Lookup<Key, Value> {
+  get(key: Key): Value | undefined
+}
+
 const ENTRIES = 50_000
 const TOKEN_BYTES = 32 * 1024 * 1024
 const TOKEN_MS = 300_000
@@ -78,6 +92,19 @@ export class AccessRecords {
     if (isHeard && this.#isHeard) return undefined
     this.#isHeard = false
     return this.#compare(isHeard)
+  }
+
+  /** What is remembered, if it is current, for who would rather not wait. */
+  remembered(): Remembered | undefined {
+    const isCurrent = this.#hearing === undefined || (this.#isHeard && this.#hearing.areHeard())
+    if (!isCurrent || this.#policy === undefined) return undefined
+    return {
+      policy: this.#policy,
+      anybody: this.#anybody,
+      tokens: this.#tokens,
+      accounts: this.#accounts,
+      credentials: this.#credentials,
+    }
   }
 
   /** For a change by this process, or one that was heard of. */

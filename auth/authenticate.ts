@@ -2,7 +2,7 @@ import { RegistryError } from '../oci/errors.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { Access } from './access.ts'
 import type { AccessControl } from './access-control.ts'
-import { resolveHolder } from './identity.ts'
+import { type Found, principalOfHolder, resolveHolder } from './identity.ts'
 import { type Credentials, logIn } from './login.ts'
 import { anonymous, anyone, type Principal, stranger } from './principal.ts'
 import type { Coverage } from './rules/grant.ts'
@@ -27,35 +27,72 @@ export interface Caller {
  * @throws RegistryError TOOMANYREQUESTS after too many failures, UNAVAILABLE when the keys of
  *   another token service cannot be had
  */
-export async function authenticate(control: AccessControl, caller: Caller): Promise<Access> {
-  const { records } = control
-  const refreshed = records.refresh()
-  if (refreshed !== undefined) await refreshed
-  const found = records.policy()
-  const policy = found instanceof Promise ? await found : found
-  if (await isOpen(control)) return new Access({ principal: anyone, policy, shown: 'nothing' })
-  const { authorization } = caller
-  if (authorization === undefined) {
-    return new Access({ principal: anonymous, policy, shown: 'nothing' })
+export function authenticate(control: AccessControl, caller: Caller): Access | Promise<Access> {
+  return fromMemory(control, caller) ?? byLooking(control, caller)
+}
+
+/**
+ * Of most requests all is remembered that there is to know, and then nothing is waited for.
+ * Undefined when something is not, or is not good: the other way tells what.
+ */
+function fromMemory(control: AccessControl, caller: Caller): Access | undefined {
+  const { records, mode, terms } = control
+  const memory = records.remembered()
+  if (memory === undefined) return undefined
+  const { policy, anybody } = memory
+  const isFirst = mode === 'first account'
+  if (isFirst && anybody === undefined) return undefined
+  if (mode === 'none' || (isFirst && anybody === false)) return open(policy)
+  const { authorization, isUnderWay = false } = caller
+  if (authorization === undefined) return unknown(policy)
+  const token = memory.tokens.get(authorization)
+  if (token === undefined || (!isUnderWay && isExpired(token, terms.now()))) return undefined
+  const { accountId, credentialId } = token.holder
+  const account = accountId === undefined ? undefined : memory.accounts.get(accountId)
+  const credential = credentialId === undefined ? undefined : memory.credentials.get(credentialId)
+  if ((accountId && !account) || (credentialId && !credential)) return undefined
+  try {
+    const principal = principalOfToken(control, token, { account, credential })
+    return new Access({ principal, policy, shown: 'token', scopes: token.scopes })
+  } catch (error) {
+    if (error instanceof TokenInvalid) return undefined
+    throw error
   }
+}
+
+async function byLooking(control: AccessControl, caller: Caller): Promise<Access> {
+  const { records } = control
+  await records.refresh()
+  const policy = await records.policy()
+  if (await isOpen(control)) return open(policy)
+  const { authorization, address } = caller
+  if (authorization === undefined) return unknown(policy)
   const [, scheme = '', value = ''] = /^(\w+) +(\S+) *$/.exec(authorization) ?? []
   const isBasic = scheme.toLowerCase() === 'basic'
   try {
-    if (isBasic) return await byPassword(control, policy, { value, address: caller.address })
+    if (isBasic) return await byPassword(control, policy, { value, address })
     if (scheme.toLowerCase() !== 'bearer') throw new TokenInvalid('neither Bearer nor Basic')
-    if (kindOfSecret(value) !== undefined) {
-      return await bySecret(control, policy, { value, address: caller.address })
-    }
-    return await byToken(control, policy, { text: value, isUnderWay: caller.isUnderWay ?? false })
+    if (kindOfSecret(value) !== undefined)
+      return await bySecret(control, policy, { value, address })
+    const isUnderWay = caller.isUnderWay ?? false
+    return await byToken(control, policy, { header: authorization, text: value, isUnderWay })
   } catch (error) {
     if (error instanceof KeysUnavailable) {
       throw new RegistryError('UNAVAILABLE', 'the keys of the token service', { cause: error })
     }
     if (!(error instanceof TokenInvalid) && !(error instanceof Unauthorized)) throw error
-    control.log.info({ reason: error.message, address: caller.address }, 'credentials not good')
+    control.log.info({ reason: error.message, address }, 'credentials not good')
     const shown = isBasic ? 'wrong password' : 'bad token'
     return new Access({ principal: anonymous, policy, shown })
   }
+}
+
+function open(policy: Policy): Access {
+  return new Access({ principal: anyone, policy, shown: 'nothing' })
+}
+
+function unknown(policy: Policy): Access {
+  return new Access({ principal: anonymous, policy, shown: 'nothing' })
 }
 
 /** Whether everybody may do everything. */
@@ -94,18 +131,29 @@ async function bySecret(
   return new Access({ principal, policy, shown: 'secret' })
 }
 
+interface ShownToken {
+  /** The whole header: what is remembered is found by it. */
+  readonly header: string
+  readonly text: string
+  readonly isUnderWay: boolean
+}
+
 async function byToken(
   control: AccessControl,
   policy: Policy,
-  { text, isUnderWay }: { readonly text: string; readonly isUnderWay: boolean },
+  { header, text, isUnderWay }: ShownToken,
 ): Promise<Access> {
-  const { records, terms } = control
-  const verified = records.token(text, () => verify(control, text))
-  const token = verified instanceof Promise ? await verified : verified
+  const { records, terms, mode } = control
+  const token = await records.token(header, () => verify(control, text))
   if (!isUnderWay && isExpired(token, terms.now())) throw new TokenInvalid('expired')
   const principal =
-    control.mode === 'external' ? ofOtherService(token) : await resolveHolder(control, token.holder)
+    mode === 'external' ? ofOtherService(token) : await resolveHolder(control, token.holder)
   return new Access({ principal, policy, shown: 'token', scopes: token.scopes })
+}
+
+function principalOfToken(control: AccessControl, token: AccessToken, found: Found): Principal {
+  if (control.mode === 'external') return ofOtherService(token)
+  return principalOfHolder(control, token.holder, found)
 }
 
 async function verify(

@@ -17,12 +17,29 @@ const PRINCIPALS = new WeakMap<Account, Principal>()
  * @throws TokenInvalid when that one is not welcome any more
  */
 export async function resolveHolder(control: AccessControl, holder: Holder): Promise<Principal> {
-  const { accountId, credentialId, revision, subject } = holder
-  const credential = await findCredential(control, credentialId)
+  const { records } = control
+  const { accountId, credentialId } = holder
+  return principalOfHolder(control, holder, {
+    account: accountId === undefined ? undefined : await records.account(accountId),
+    credential: credentialId === undefined ? undefined : await records.credential(credentialId),
+  })
+}
+
+/** What the records say of whom a token names; undefined: nothing of the kind is there. */
+export interface Found {
+  readonly account: Account | undefined
+  readonly credential: Credential | undefined
+}
+
+/** The same once it was looked up. @throws TokenInvalid */
+export function principalOfHolder(
+  control: AccessControl,
+  { accountId, credentialId, generation, revision, subject }: Holder,
+  { account, credential }: Found,
+): Principal {
+  if (credentialId !== undefined) checkCredential(control, credential)
   if (accountId !== undefined) {
-    const found = control.records.account(accountId)
-    const account = found instanceof Promise ? await found : found
-    if (account === undefined || account.generation !== holder.generation) {
+    if (account === undefined || account.generation !== generation) {
       throw new TokenInvalid('the account is gone or was changed')
     }
     checkUsable(account, control.terms.now())
@@ -53,18 +70,11 @@ export function limited(principal: Principal, credential: Credential | undefined
   return { ...principal, limit: coverageOf(credential) }
 }
 
-async function findCredential(
-  { records, terms }: AccessControl,
-  id: string | undefined,
-): Promise<Credential | undefined> {
-  if (id === undefined) return undefined
-  const found = records.credential(id)
-  const credential = found instanceof Promise ? await found : found
+function checkCredential({ terms }: AccessControl, credential: Credential | undefined): void {
   if (credential === undefined) throw new TokenInvalid('what it was obtained with was revoked')
   if (credential.expiresAt !== undefined && credential.expiresAt <= terms.now()) {
     throw new TokenInvalid('what it was obtained with expired')
   }
-  return credential
 }
 
 /** A CI job keeps its rights only while the rules that gave them are there, unchanged. */

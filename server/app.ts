@@ -57,9 +57,11 @@ export function createApp(options: AppOptions): Koa<RequestState> {
     if (!isV2) apiLimit.take(ctx.state.address)
     const { authorization } = ctx.req.headers
     const caller = { authorization, address: ctx.state.address }
-    if (/^basic /i.test(authorization ?? '')) passwordLimit.take(caller.address)
+    if (authorization !== undefined && /^basic /i.test(authorization))
+      passwordLimit.take(caller.address)
     ctx.state.authenticateAgain = () => authenticate(access, { ...caller, isUnderWay: true })
-    ctx.state.access = await authenticate(access, caller)
+    const found = authenticate(access, caller)
+    ctx.state.access = found instanceof Promise ? await found : found
     refuseForeign(ctx, access.mode)
     return isV2 ? handleV2(registry, ctx, recorded) : next()
   })

@@ -12,7 +12,7 @@ export interface RequestState {
   origin: { readonly scheme: string; readonly host: string }
   access: Access
   /** Asks once more who it is, when a body took its time; a token that expired meanwhile will do. */
-  authenticateAgain: () => Promise<Access>
+  authenticateAgain: () => Access | Promise<Access>
   /** The route's name for metrics and the log; undefined when no route matched. */
   route: string | undefined
 }

@@ -31,6 +31,8 @@ export interface Decision {
 export class Policy {
   readonly grants: readonly Grant[]
   readonly #bySubject = new Map<Subject, CompiledGrant[]>()
+  /** What was found for the subjects of a principal, which is remembered as long as they are. */
+  readonly #ofSubjects = new WeakMap<readonly Subject[], readonly CompiledGrant[]>()
 
   constructor(grants: readonly Grant[]) {
     this.grants = grants
@@ -61,7 +63,7 @@ export class Policy {
 
   /** Globs of what the principal may pull from, and of what it may not all the same. */
   readable(principal: Principal): Readable {
-    const grants = [...this.#of(principal)].map(({ grant }) => grant)
+    const grants = this.#of(principal).map(({ grant }) => grant)
     const allow = [...principal.own, ...grants.filter((grant) => grant.effect === 'allow')]
     const deny = grants.filter((grant) => grant.effect === 'deny' && grant.tags === undefined)
     return {
@@ -71,13 +73,17 @@ export class Policy {
     }
   }
 
-  *#of(principal: Principal): Generator<CompiledGrant> {
-    for (const subject of principal.subjects) yield* this.#bySubject.get(subject) ?? []
-    if (principal.subjects.includes('anonymous')) return
-    // Nobody loses by logging in what is allowed without.
-    for (const compiled of this.#bySubject.get('anonymous') ?? []) {
-      if (compiled.grant.effect === 'allow') yield compiled
+  #of({ subjects }: Principal): readonly CompiledGrant[] {
+    const known = this.#ofSubjects.get(subjects)
+    if (known !== undefined) return known
+    const mine = subjects.flatMap((subject) => this.#bySubject.get(subject) ?? [])
+    if (!subjects.includes('anonymous')) {
+      // Nobody loses by logging in what is allowed without.
+      const free = this.#bySubject.get('anonymous') ?? []
+      mine.push(...free.filter(({ grant }) => grant.effect === 'allow'))
     }
+    this.#ofSubjects.set(subjects, mine)
+    return mine
   }
 }
 

@@ -15,7 +15,11 @@ const note = 'Beside Slipway with everything allowed, not docker-registry.'
 function run(bench: Bench): Promise<Comparison[]> {
   const kinds = { ours: slipwayWithTokens, peer: slipway }
   return withPair({ ...bench, kinds }, async (pair) => {
-    const images = { ours: await pushImages(pair.ours), peer: await pushImages(pair.peer) }
+    // A client's token names the repository that it works with.
+    const images = {
+      ours: (await pushImages(pair.ours)).filter(isOfRepository),
+      peer: (await pushImages(pair.peer)).filter(isOfRepository),
+    }
     const authorization = { ours: `Bearer ${await tokenOf(pair.ours)}`, peer: undefined }
     const compare = async (
       what: string,
@@ -35,8 +39,14 @@ function run(bench: Bench): Promise<Comparison[]> {
   })
 }
 
+const [repository = ''] = repositoriesOfImages
+
+function isOfRepository({ manifestByTag }: PushedImage): boolean {
+  return manifestByTag.startsWith(`/v2/${repository}/`)
+}
+
 async function tokenOf({ port }: Peer): Promise<string> {
-  const scope = repositoriesOfImages.map((name) => `repository:${name}:pull`).join(' ')
+  const scope = `repository:${repository}:pull`
   const url = `http://127.0.0.1:${port}/token?${new URLSearchParams({ scope }).toString()}`
   const basic = Buffer.from(`${account.name}:${account.password}`).toString('base64')
   const response = await fetch(url, { headers: { Authorization: `Basic ${basic}` } })
