@@ -4,7 +4,7 @@ import { anyone, type Principal } from './principal.ts'
 import type { Action, Subject } from './rules/grant.ts'
 import type { Policy, Readable } from './rules/policy.ts'
 import { type Challenge, Unauthorized } from './tokens/challenge.ts'
-import type { Scope } from './tokens/scope.ts'
+import { formatScope, type Scope } from './tokens/scope.ts'
 
 export type { Action }
 
@@ -180,5 +180,5 @@ export function scopeFor(repository: RepositoryName, action: Action): Scope {
 }
 
 function describe(scopes: readonly Scope[]): string {
-  return scopes.map(({ type, name, actions }) => `${type}:${name}:${actions.join(',')}`).join(' ')
+  return scopes.map(formatScope).join(' ')
 }

@@ -2,7 +2,7 @@ import { RegistryError } from '../oci/errors.ts'
 import { isRepositoryName } from '../oci/reference.ts'
 import { Access } from './access.ts'
 import type { AccessControl } from './access-control.ts'
-import { type Found, principalOfHolder, resolveHolder } from './identity.ts'
+import { type Found, principalOfHolder } from './identity.ts'
 import { type Credentials, logIn } from './login.ts'
 import { anonymous, anyone, type Principal, stranger } from './principal.ts'
 import type { Coverage } from './rules/grant.ts'
@@ -143,11 +143,14 @@ async function byToken(
   policy: Policy,
   { header, text, isUnderWay }: ShownToken,
 ): Promise<Access> {
-  const { records, terms, mode } = control
+  const { records, terms } = control
   const token = await records.token(header, () => verify(control, text))
   if (!isUnderWay && isExpired(token, terms.now())) throw new TokenInvalid('expired')
-  const principal =
-    mode === 'external' ? ofOtherService(token) : await resolveHolder(control, token.holder)
+  const { accountId, credentialId } = token.holder
+  const principal = principalOfToken(control, token, {
+    account: accountId === undefined ? undefined : await records.account(accountId),
+    credential: credentialId === undefined ? undefined : await records.credential(credentialId),
+  })
   return new Access({ principal, policy, shown: 'token', scopes: token.scopes })
 }
 

@@ -11,27 +11,17 @@ import { revisionOf } from './trusted-issuers.ts'
 /** Accounts are remembered until something changes, and so is what follows from them. */
 const PRINCIPALS = new WeakMap<Account, Principal>()
 
-/**
- * Whom a token speaks for, by the accounts, credentials and rules as they are at this moment.
- *
- * @throws TokenInvalid when that one is not welcome any more
- */
-export async function resolveHolder(control: AccessControl, holder: Holder): Promise<Principal> {
-  const { records } = control
-  const { accountId, credentialId } = holder
-  return principalOfHolder(control, holder, {
-    account: accountId === undefined ? undefined : await records.account(accountId),
-    credential: credentialId === undefined ? undefined : await records.credential(credentialId),
-  })
-}
-
 /** What the records say of whom a token names; undefined: nothing of the kind is there. */
 export interface Found {
   readonly account: Account | undefined
   readonly credential: Credential | undefined
 }
 
-/** The same once it was looked up. @throws TokenInvalid */
+/**
+ * Whom a token speaks for, by the accounts, credentials and rules as they are at this moment.
+ *
+ * @throws TokenInvalid when that one is not welcome any more
+ */
 export function principalOfHolder(
   control: AccessControl,
   { accountId, credentialId, generation, revision, subject }: Holder,

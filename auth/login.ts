@@ -1,4 +1,9 @@
-import { findAccountByName, findRobotBySecret, touchAccount } from '../storage/metadata/accounts.ts'
+import {
+  type Account,
+  findAccountByName,
+  findRobotBySecret,
+  touchAccount,
+} from '../storage/metadata/accounts.ts'
 import { findCredentialBySecret, touchCredential } from '../storage/metadata/credentials.ts'
 import type { AccessControl } from './access-control.ts'
 import { checkUsable, keyless, limited, principalOfAccount } from './identity.ts'
@@ -83,7 +88,7 @@ export async function answering<T>(
 
 async function byPassword(control: AccessControl, { name, password }: Credentials): Promise<Login> {
   if (name === undefined) throw new TokenInvalid('no name')
-  const { htpasswd, verifier, terms } = control
+  const { htpasswd, verifier } = control
   const account = await findAccountByName(control.db, name.includes('\0') ? '' : name)
   // Both are tried whoever it is, so that the time tells nothing of who is known where.
   const [isOwn, isOfFile] = await Promise.all([
@@ -92,11 +97,7 @@ async function byPassword(control: AccessControl, { name, password }: Credential
   ])
   if (account !== undefined) {
     if (!isOwn) throw new TokenInvalid('wrong password')
-    checkUsable(account, terms.now())
-    touch(control, () => touchAccount(control.db, account.id))
-    const { id: accountId, generation } = account
-    const principal = principalOfAccount(control, account)
-    return { principal, holder: { subject: principal.subject, accountId, generation } }
+    return loginOf(control, account)
   }
   const revision = htpasswd?.revisionOf(name)
   if (!isOfFile || revision === undefined) throw new TokenInvalid('wrong name or password')
@@ -123,10 +124,15 @@ async function byRobotSecret(
   if (account === undefined || (name ?? account.name) !== account.name) {
     throw new SecretUnknown()
   }
+  return loginOf(control, account)
+}
+
+/** Of who showed what belongs to the account. @throws TokenInvalid */
+function loginOf(control: AccessControl, account: Account): Login {
   checkUsable(account, control.terms.now())
   touch(control, () => touchAccount(control.db, account.id))
-  const principal = principalOfAccount(control, account)
   const { id: accountId, generation } = account
+  const principal = principalOfAccount(control, account)
   return { principal, holder: { subject: principal.subject, accountId, generation } }
 }
 

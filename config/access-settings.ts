@@ -1,11 +1,5 @@
 import { z } from 'zod'
-import { nonEmpty, type Setting, wholeNumber, yesOrNo } from './setting.ts'
-
-const URL_EXPECTED = 'expected a URL that begins with http:// or https://'
-
-const url = z
-  .string(URL_EXPECTED)
-  .refine((text) => /^https?:\/\//.test(text) && URL.canParse(text), URL_EXPECTED)
+import { nonEmpty, type Setting, url, wholeNumber, yesOrNo } from './setting.ts'
 
 const SERVICE = 'expected a name without quotes, such as registry.example.com'
 

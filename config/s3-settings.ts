@@ -1,11 +1,5 @@
 import { z } from 'zod'
-import { nonEmpty, type Setting, seconds, wholeNumber, yesOrNo } from './setting.ts'
-
-const URL_EXPECTED = 'expected a URL that begins with http:// or https://'
-
-const url = z
-  .string(URL_EXPECTED)
-  .refine((text) => /^https?:\/\//.test(text) && URL.canParse(text), URL_EXPECTED)
+import { nonEmpty, type Setting, seconds, url, wholeNumber, yesOrNo } from './setting.ts'
 
 const PREFIX = 'expected a path without a slash at either end, such as registry'
 

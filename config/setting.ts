@@ -65,3 +65,9 @@ export const yesOrNo = z.union(
 )
 
 export const nonEmpty = (expected: string) => z.string(expected).min(1, expected)
+
+const URL_EXPECTED = 'expected a URL that begins with http:// or https://'
+
+export const url = z
+  .string(URL_EXPECTED)
+  .refine((text) => /^https?:\/\//.test(text) && URL.canParse(text), URL_EXPECTED)

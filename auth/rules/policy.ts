@@ -1,6 +1,6 @@
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import type { Principal } from '../principal.ts'
-import { compileGlob, type Matcher } from './glob.ts'
+import { compileGlob, type Matcher, patternOf } from './glob.ts'
 import type { Action, Coverage, Grant, Subject } from './grant.ts'
 
 export interface Question {
@@ -93,6 +93,17 @@ export interface Readable {
   readonly deny: readonly string[]
   /** Undefined: any. */
   readonly within: readonly string[] | undefined
+}
+
+/** The same as regular expressions of Postgres: a name has to match all of `all`, none of `none`. */
+export function patternsOf({ allow, deny, within }: Readable): {
+  readonly all: readonly string[]
+  readonly none: readonly string[]
+} {
+  return {
+    all: [allow, ...(within === undefined ? [] : [within])].map(patternOf),
+    none: deny.length === 0 ? [] : [patternOf(deny)],
+  }
 }
 
 interface Compiled {

@@ -1,8 +1,4 @@
-import {
-  type AuditFilter,
-  listAuditEvents,
-  type StoredAuditEvent,
-} from '../../storage/metadata/audit.ts'
+import { type AuditFilter, getAuditEvents, type StoredAuditEvent } from '../../auth/audit-pages.ts'
 import { withAccess } from '../access.ts'
 import { JSON_SWITCH } from '../flags.ts'
 import { printJson, printTable } from '../printing.ts'
@@ -36,10 +32,10 @@ export const AUDIT_COMMAND: Command = {
 async function run(options: CommandOptions): Promise<number> {
   const filter = filterOf(options)
   const limit = parseLimit(options.values['limit'])
-  await withAccess(options, async ({ control: { db } }) => {
+  await withAccess(options, async ({ control }) => {
     const events: StoredAuditEvent[] = []
     for (let left = limit, before = ''; left > 0; ) {
-      const page = await listAuditEvents(db, filter, { before, limit: Math.min(left, PAGE) })
+      const page = await getAuditEvents(control, filter, { before, limit: Math.min(left, PAGE) })
       if (options.switches.has('json')) page.forEach(printJson)
       else events.push(...page)
       left = page.length < PAGE ? 0 : left - page.length

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { patternOf } from '../../auth/rules/glob.ts'
+import { patternsOf } from '../../auth/rules/policy.ts'
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts'
 import { getRepositories } from '../../registry/repositories.ts'
 import { removeRepository } from '../handlers/repositories.ts'
@@ -25,14 +26,10 @@ export const REPOSITORIES: readonly Endpoint[] = [
     }),
     answer: pageSchema(repositorySchema),
     handle: ({ registry, ctx, query: { q, ...request } }) => {
-      const { allow, deny, within } = ctx.state.access.requireReadable()
+      const { all, none } = patternsOf(ctx.state.access.requireReadable())
       const text = q.toLowerCase()
-      const found = text === '' ? [] : [[`**${text}**`]]
-      const all = [allow, ...(within === undefined ? [] : [within]), ...found]
-      const patterns = {
-        all: all.map(patternOf),
-        none: deny.length === 0 ? [] : [patternOf(deny)],
-      }
+      const found = text === '' ? [] : [patternOf([`**${text}**`])]
+      const patterns = { all: [...all, ...found], none }
       return showPage(ctx, request, {
         list: async (page): Promise<readonly RepositoryName[]> => {
           if (!IN_NAMES.test(text)) return []

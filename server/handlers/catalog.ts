@@ -1,4 +1,4 @@
-import { patternOf } from '../../auth/rules/glob.ts'
+import { patternsOf } from '../../auth/rules/policy.ts'
 import type { Registry } from '../../registry/registry.ts'
 import { getRepositories } from '../../registry/repositories.ts'
 import { answerJson } from '../http/answer.ts'
@@ -9,14 +9,10 @@ const PAGE = { standard: 100, max: 1000 }
 
 /** The extension `_catalog`, as registry:2 has it, of what the caller may pull. */
 export async function listRepositories(registry: Registry, ctx: RequestContext): Promise<void> {
-  const { allow, deny, within } = ctx.state.access.requireCatalog()
+  const patterns = patternsOf(ctx.state.access.requireCatalog())
   const request = pageRequest(ctx, PAGE)
-  const all = within === undefined ? [allow] : [allow, within]
 
-  const { names, more } = await getRepositories(registry, request, {
-    all: all.map(patternOf),
-    none: deny.length === 0 ? [] : [patternOf(deny)],
-  })
+  const { names, more } = await getRepositories(registry, request, patterns)
 
   if (more) {
     setNextLink(ctx, [

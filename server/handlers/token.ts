@@ -106,8 +106,7 @@ async function readForm(ctx: RequestContext): Promise<URLSearchParams> {
 
 /** @throws RegistryError with status 404 where tokens are not needed, or are had elsewhere */
 async function requireTokenService(control: AccessControl): Promise<void> {
-  const refreshed = control.records.refresh()
-  if (refreshed !== undefined) await refreshed
+  await control.records.refresh()
   if (control.mode !== 'external' && !(await isOpen(control))) return
   throw new RegistryError('UNSUPPORTED', 'no tokens are issued here', { status: 404 })
 }
@@ -128,8 +127,7 @@ function answerToken(ctx: RequestContext, granted: GrantedToken, more: object = 
 
 /** The public keys of our tokens, as a JSON Web Key Set. RFC 7517. */
 export async function publishKeys({ records }: AccessControl, ctx: RequestContext): Promise<void> {
-  const refreshed = records.refresh()
-  if (refreshed !== undefined) await refreshed
+  await records.refresh()
   const keys = await records.keys()
   answerJson(ctx, keys?.published ?? { keys: [] }, { contentType: 'application/jwk-set+json' })
 }
