@@ -1,4 +1,5 @@
 import { RegistryError } from '../../oci/errors.ts'
+import { checkRepositoryGlob, checkTagGlob } from '../../oci/glob.ts'
 import {
   deleteGrant,
   findGrant,
@@ -9,7 +10,6 @@ import {
 } from '../../storage/metadata/grants.ts'
 import type { AccessControl, Actor } from '../access-control.ts'
 import { changing } from '../changing.ts'
-import { checkRepositoryGlob, checkTagGlob } from '../rules/glob.ts'
 import { ACTIONS, type Coverage, type Grant } from '../rules/grant.ts'
 import { checkSubject } from '../rules/subject.ts'
 import { refused } from './accounts.ts'

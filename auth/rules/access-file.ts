@@ -1,10 +1,10 @@
 import { parse as parseYaml } from 'yaml'
 import { z } from 'zod'
 import { RegistryError } from '../../oci/errors.ts'
+import { checkRepositoryGlob, checkTagGlob } from '../../oci/glob.ts'
 import { issuerSchema } from '../trusted-issuers/schema.ts'
 import type { TrustedIssuer } from '../trusted-issuers.ts'
 import { WatchedFile, type WatchedFileOptions } from '../watched-file.ts'
-import { checkRepositoryGlob, checkTagGlob } from './glob.ts'
 import { ACTIONS, type Grant } from './grant.ts'
 import { checkSubject, NAME } from './subject.ts'
 

@@ -1,6 +1,6 @@
+import { compileGlob, type Matcher, patternOf } from '../../oci/glob.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import type { Principal } from '../principal.ts'
-import { compileGlob, type Matcher, patternOf } from './glob.ts'
 import type { Action, Coverage, Grant, Subject } from './grant.ts'
 
 export interface Question {

@@ -1,4 +1,4 @@
-import { compileGlob } from '../rules/glob.ts'
+import { compileGlob } from '../../oci/glob.ts'
 
 export type Claims = Readonly<Record<string, unknown>>
 

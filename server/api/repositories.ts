@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { patternOf } from '../../auth/rules/glob.ts'
 import { patternsOf } from '../../auth/rules/policy.ts'
+import { patternOf } from '../../oci/glob.ts'
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts'
 import { getRepositories } from '../../registry/repositories.ts'
 import { removeRepository } from '../handlers/repositories.ts'

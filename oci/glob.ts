@@ -1,4 +1,4 @@
-import { RegistryError } from '../../oci/errors.ts'
+import { RegistryError } from './errors.ts'
 
 /** The parts of a glob, in their order. */
 type Part = { readonly literal: string } | typeof WITHIN | typeof ACROSS

@@ -1,12 +1,7 @@
 import { array, assert, asyncProperty, constantFrom, stringMatching } from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  checkRepositoryGlob,
-  checkTagGlob,
-  compileGlob,
-  patternOf,
-} from '../../../auth/rules/glob.ts'
-import { openTestDatabase, type TestDatabase } from '../../support/database.ts'
+import { checkRepositoryGlob, checkTagGlob, compileGlob, patternOf } from '../../oci/glob.ts'
+import { openTestDatabase, type TestDatabase } from '../support/database.ts'
 
 const MATCHES: readonly [glob: string, name: string, expected: boolean][] = [
   ['team/app', 'team/app', true],
