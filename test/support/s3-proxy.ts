@@ -1,21 +1,14 @@
-import { once } from 'node:events'
-import { Agent, createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
-import { Exchange, type S3Error } from './s3-proxy/exchange.ts'
+import type { IncomingMessage } from 'node:http'
 import {
-  answer,
-  type Conduct,
   cutRequest,
   cutResponse,
-  delay,
-  Fault,
   type FaultHandle,
-  hang,
   loseAnswer,
-  type Match,
-  passThrough,
+  reply,
   type Times,
-} from './s3-proxy/fault.ts'
+} from './proxy/fault.ts'
+import { FaultProxy } from './proxy/fault-proxy.ts'
+import { answerOf, type S3Error } from './s3-proxy/error.ts'
 import {
   type RequestRecord,
   recordOf,
@@ -23,62 +16,40 @@ import {
   type S3Request,
 } from './s3-proxy/request.ts'
 
+/** By the name of its operation, or by what its head tells. */
+export type Match = S3Operation | ((request: S3Request) => boolean)
+
 /**
- * Stands between Slipway and an S3 server, notes what is asked, and fails as networks and
- * object storages do.
- *
- * It passes on requests as they are, `Host` included, for they are signed; buckets have to be in
- * the path. A request meets one fault at most: the first to be given of those that match it.
+ * Stands between Slipway and an S3 server, and fails as networks and object storages do. Buckets
+ * have to be in the path.
  */
-export class S3Proxy {
-  readonly #server = createServer((incoming, outgoing) => this.#serve(incoming, outgoing))
-  readonly #agents = new WeakMap<Socket, Agent>()
-  readonly #target: URL
-  #faults: Fault[] = []
-  #requests: RequestRecord[] = []
-  #port = 0
-
-  private constructor(target: URL) {
-    this.#target = target
-    // How long anything may take is for the two sides to say.
-    this.#server.requestTimeout = 0
-    this.#server.headersTimeout = 0
-    this.#server.keepAliveTimeout = 0
-  }
-
+export class S3Proxy extends FaultProxy<RequestRecord, Match> {
   /** @param target the endpoint of the S3 server, `http://127.0.0.1:7480` */
   static async start(target: string): Promise<S3Proxy> {
-    const url = new URL(target)
-    if (url.protocol !== 'http:') throw new Error(`not an endpoint over http: ${url.origin}`)
-    const proxy = new S3Proxy(url)
+    const proxy = new S3Proxy(target)
     await proxy.restore()
     return proxy
   }
 
   get endpoint(): string {
-    return `http://127.0.0.1:${this.#port}`
+    return this.origin
   }
 
   /** In the order in which they came, those under way included. */
   get requests(): readonly S3Request[] {
-    return this.#requests
+    return this.records
   }
 
   count(operation?: S3Operation): number {
-    if (operation === undefined) return this.#requests.length
-    return this.#requests.filter((request) => request.operation === operation).length
+    if (operation === undefined) return this.records.length
+    return this.records.filter((request) => request.operation === operation).length
   }
 
   /** Bytes that went to the server to be kept there, by PutObject and UploadPart. */
   get bytesStored(): number {
-    return this.#requests
+    return this.records
       .filter(({ operation }) => operation === 'PutObject' || operation === 'UploadPart')
       .reduce((sum, { requestBytes }) => sum + requestBytes, 0)
-  }
-
-  /** Forgets the requests; the faults stay. */
-  reset(): void {
-    this.#requests = []
   }
 
   /**
@@ -86,83 +57,39 @@ export class S3Proxy {
    * client. It gets all of a shorter body, and its answer is lost.
    */
   cutRequest(match: Match, { afterBytes, ...times }: { afterBytes: number } & Times): FaultHandle {
-    return this.#add(match, times, cutRequest(afterBytes))
+    return this.add(match, times, cutRequest(afterBytes))
   }
 
   /** The client gets so many bytes of the answer's body, or all of a shorter one. */
   cutResponse(match: Match, { afterBytes, ...times }: { afterBytes: number } & Times): FaultHandle {
-    return this.#add(match, times, cutResponse(afterBytes))
+    return this.add(match, times, cutResponse(afterBytes))
   }
 
   /** The client is answered so, and the server not asked. */
   answer(match: Match, { times = 1, ...error }: S3Error & Times): FaultHandle {
-    return this.#add(match, { times }, answer(error))
-  }
-
-  /** The answer is held back for so long once the server has begun it. */
-  delay(match: Match, { firstByteMs, ...times }: { firstByteMs: number } & Times): FaultHandle {
-    return this.#add(match, times, delay(firstByteMs))
+    return this.add(match, { times }, reply(answerOf(error)))
   }
 
   /** The server carries the request out and answers; the client's connection ends without a byte. */
   loseAnswer(match: Match, times: Times = {}): FaultHandle {
-    return this.#add(match, times, loseAnswer)
-  }
-
-  /**
-   * The server is not asked, and the connection stays. When it is cleared, the requests of
-   * clients that still wait go on.
-   */
-  hang(match: Match, times: Times = {}): FaultHandle {
-    return this.#add(match, times, hang)
+    return this.add(match, times, loseAnswer)
   }
 
   /** Connections are refused, those that exist break. */
-  async outage(): Promise<void> {
-    if (!this.#server.listening) return
-    const closed = once(this.#server, 'close')
-    this.#server.close()
-    this.#server.closeAllConnections()
-    await closed
-  }
-
-  /** After an outage connections are accepted again, on the same port. */
-  async restore(): Promise<void> {
-    if (this.#server.listening) return
-    this.#server.listen(this.#port, '127.0.0.1')
-    await once(this.#server, 'listening')
-    this.#port = (this.#server.address() as AddressInfo).port
+  outage(): Promise<void> {
+    return this.refuseConnections()
   }
 
   /** Breaks what is under way. Nothing that hangs goes on any more. */
-  async stop(): Promise<void> {
-    await this.outage()
+  stop(): Promise<void> {
+    return this.refuseConnections()
   }
 
-  #add(match: Match, times: Times, conduct: Conduct): FaultHandle {
-    const fault = new Fault(match, times, conduct)
-    this.#faults.push(fault)
-    return fault
+  protected override recordOf(incoming: IncomingMessage): RequestRecord {
+    return recordOf(incoming)
   }
 
-  #serve(incoming: IncomingMessage, outgoing: ServerResponse): void {
-    const record = recordOf(incoming)
-    this.#requests.push(record)
-    const { hostname: host, port } = this.#target
-    const upstream = { host, port: Number(port || 80), agent: this.#agentOf(incoming.socket) }
-    const exchange = new Exchange(incoming, outgoing, upstream, record)
-    const fault = this.#faults.find((candidate) => candidate.takes(record))
-    const done = fault === undefined ? passThrough(exchange) : fault.apply(exchange)
-    done.catch(() => exchange.cut())
-  }
-
-  /** Each client's connection has one to the server of its own, and they end together. */
-  #agentOf(client: Socket): Agent {
-    const known = this.#agents.get(client)
-    if (known !== undefined) return known
-    const agent = new Agent({ keepAlive: true })
-    this.#agents.set(client, agent)
-    client.once('close', () => agent.destroy())
-    return agent
+  protected override isMatch(match: Match, request: RequestRecord): boolean {
+    return typeof match === 'string' ? request.operation === match : match(request)
   }
 }

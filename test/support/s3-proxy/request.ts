@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { ExchangeRecord } from '../proxy/exchange.ts'
 
 export type S3Operation =
   | 'AbortMultipartUpload'
@@ -17,19 +18,12 @@ export type S3Operation =
   | 'UploadPartCopy'
   | 'other'
 
-/** What the proxy knows of a request; it learns of the answer as that passes. */
-export interface RequestRecord {
+/** What the proxy knows of a request. */
+export interface RequestRecord extends ExchangeRecord {
   readonly operation: S3Operation
-  readonly method: string
   /** `/bucket/key`, escaped as it was sent. */
   readonly path: string
   readonly query: URLSearchParams
-  /** What the server answered, though the client may not have seen it, or the proxy in its place. */
-  status: number | undefined
-  /** Bytes of the body that went on to the server. */
-  requestBytes: number
-  /** Bytes of the answer's body that went to the client. */
-  responseBytes: number
 }
 
 export type S3Request = Readonly<RequestRecord>
