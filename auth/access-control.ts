@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { RepositoryName } from '../oci/reference.ts'
 import type { Changes } from '../storage/metadata/changes.ts'
 import type { Pool } from '../storage/metadata/database.ts'
 import type { AccessRecords } from './access-records.ts'
@@ -29,6 +30,8 @@ export interface AccessControl {
   readonly external?: ExternalTokens | undefined
   readonly issuers: TrustedIssuers
   readonly audit: AuditTrail
+  /** Names by which rules may know what clients call `name`, besides itself. */
+  readonly aliases?: ((name: RepositoryName) => readonly RepositoryName[]) | undefined
   readonly log: Logger
 }
 

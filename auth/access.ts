@@ -31,6 +31,21 @@ export class Access {
     this.#scopes = scopes
   }
 
+  /** The same access, where what a token was issued for as `asked` counts for `repository` too. */
+  standingFor(asked: RepositoryName, repository: RepositoryName): Access {
+    const scopes = this.#scopes?.flatMap((scope) =>
+      scope.type === 'repository' && scope.name === asked
+        ? [scope, { ...scope, name: repository }]
+        : [scope],
+    )
+    return new Access({
+      principal: this.principal,
+      policy: this.#policy,
+      shown: this.#shown,
+      ...(scopes === undefined ? {} : { scopes }),
+    })
+  }
+
   /** Undefined for anonymous. */
   get subject(): Subject | undefined {
     return this.principal.subject

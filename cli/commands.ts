@@ -8,6 +8,8 @@ import { migrateDatabase } from './commands/migrate.ts'
 import { ROBOT_COMMANDS } from './commands/robots.ts'
 import { serve } from './commands/serve.ts'
 import { TOKEN_COMMANDS } from './commands/tokens.ts'
+import { UPSTREAM_CONTENT_COMMANDS } from './commands/upstream-content.ts'
+import { UPSTREAM_COMMANDS } from './commands/upstreams.ts'
 import { USER_COMMANDS } from './commands/users.ts'
 import { printVersion } from './commands/version.ts'
 import type { Command } from './usage.ts'
@@ -37,4 +39,6 @@ export const COMMANDS: readonly Command[] = [
   EXPLAIN_COMMAND,
   AUDIT_COMMAND,
   KEY_COMMAND,
+  ...UPSTREAM_COMMANDS,
+  ...UPSTREAM_CONTENT_COMMANDS,
 ]

@@ -3,6 +3,8 @@ import path from 'node:path'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import type { z } from 'zod'
 import { flagOf, SETTINGS, type Setting, type SettingKey, variableOf } from './settings.ts'
+import { InvalidUpstream } from './upstream-schema.ts'
+import { resolveUpstream, type UpstreamDefinition } from './upstream-settings.ts'
 
 type Values = {
   readonly [Key in SettingKey]:
@@ -11,7 +13,10 @@ type Values = {
 }
 
 /** Every setting with its value, by the key in `slipway.yml`. */
-export type Config = Values
+export type Config = Omit<Values, 'upstreams'> & {
+  /** Their passwords and certificates are read when the configuration is. */
+  readonly upstreams: readonly UpstreamDefinition[]
+}
 
 export interface ConfigSources {
   /** Values of flags by setting key: they win over the environment, and that over the file. */
@@ -50,18 +55,46 @@ export function loadConfig(sources: ConfigSources): Config {
     if (value === undefined) continue
     const parsed = setting.schema.safeParse(value)
     if (parsed.success) values[key] = parsed.data
-    else problems.push(describe(given?.from ?? key, setting, value, parsed.error))
+    else problems.push(...describe(given?.from ?? key, setting, value, parsed.error))
   }
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each value was parsed by the schema of its key
-  const config = Object.freeze(values) as unknown as Config
+  const parsed = values as unknown as Values
+  const upstreams = resolveUpstreams(parsed, sources.environment, problems)
+  const config: Config = Object.freeze({ ...parsed, upstreams })
   problems.push(...contradictions(config))
   if (problems.length > 0) throw new ConfigError(problems)
   return config
 }
 
-function describe(from: string, setting: Setting, value: unknown, error: z.ZodError): string {
-  const expected = [...new Set(error.issues.map((issue) => issue.message))].join('; ')
-  return setting.secret ? `${from}: ${expected}` : `${from}: ${expected}, not ${show(value)}`
+/** A line, or one for each place within the value. */
+function describe(
+  from: string,
+  setting: Setting,
+  value: unknown,
+  { issues }: z.ZodError,
+): readonly string[] {
+  if (issues.some((issue) => issue.path.length > 0)) {
+    return issues.map((issue) => [from, ...issue.path.map(String), issue.message].join(': '))
+  }
+  const expected = [...new Set(issues.map(({ message }) => message))].join('; ')
+  return [setting.secret ? `${from}: ${expected}` : `${from}: ${expected}, not ${show(value)}`]
+}
+
+/** Reads the files and variables that upstreams name. */
+function resolveUpstreams(
+  { upstreams = [] }: Partial<Values>,
+  environment: NodeJS.ProcessEnv,
+  problems: string[],
+): readonly UpstreamDefinition[] {
+  return upstreams.flatMap((upstream) => {
+    try {
+      return resolveUpstream(upstream, environment)
+    } catch (error) {
+      if (!(error instanceof InvalidUpstream)) throw error
+      problems.push(...error.problems.map((line) => `upstreams: ${upstream.name}: ${line}`))
+      return []
+    }
+  })
 }
 
 function show(value: unknown): string {
@@ -102,10 +135,13 @@ function isTree(value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** Their values are trees, in which names with dots are names. */
+const TREES: ReadonlySet<string> = new Set<SettingKey>(['upstreams'])
+
 function* leaves(tree: Tree, prefix: string): Generator<[string, unknown]> {
   for (const [name, value] of Object.entries(tree)) {
     const key = prefix + name
-    if (isTree(value)) yield* leaves(value, `${key}.`)
+    if (isTree(value) && !TREES.has(key)) yield* leaves(value, `${key}.`)
     // A key without a value is a setting that was left out.
     else if (value !== null) yield [key, value]
   }

@@ -1,13 +1,15 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { flagOf, SETTINGS, type Setting, variableOf } from './settings.ts'
+import { UPSTREAM_FIELDS } from './upstream-fields.ts'
 
 // Writes docs/configuration.md from the settings; with --check only says whether it is current.
 
 const FILE = new URL('../docs/configuration.md', import.meta.url)
 
 function render(): string {
-  const rows = Object.entries<Setting>(SETTINGS).map(([key, { text, standard, secret }]) => {
-    const value = standard === undefined || standard === '' ? '' : `\`${standard}\``
+  const rows = Object.entries<Setting>(SETTINGS).map(([key, setting]) => {
+    const { text, secret } = setting
+    const value = standardOf(setting)
     const variable = `\`${variableOf(key)}\`${secret ? ' or `…_FILE`' : ''}`
     return `| \`${key}\` | ${variable} | \`--${flagOf(key)}\` | ${value} | ${text} |`
   })
@@ -33,7 +35,36 @@ A secret can also come from a file: the variable with \`_FILE\` appended names i
 | setting | variable | flag | default | meaning |
 | --- | --- | --- | --- | --- |
 ${rows.join('\n')}
+
+## Upstreams
+
+Registries to pull through, each by the name under which what it has is found here. \`{}\` will do for most of them:
+
+\`\`\`yaml
+upstreams:
+  docker.io:
+    username: alice
+    passwordFile: /run/secrets/hub
+  ghcr.io: {}
+\`\`\`
+
+\`SLIPWAY_UPSTREAMS=docker.io,ghcr.io\` names some that need no fields, and takes the same mapping in JSON.
+\`slipway upstream add\` adds others while the server runs. [upstreams.md](upstreams.md) tells how they work.
+
+| field | default | meaning |
+| --- | --- | --- |
+${renderFields()}
 `
+}
+
+function renderFields(): string {
+  return Object.entries<Setting>(UPSTREAM_FIELDS)
+    .map(([key, setting]) => `| \`${key}\` | ${standardOf(setting)} | ${setting.text} |`)
+    .join('\n')
+}
+
+function standardOf({ standard }: Setting): string {
+  return standard === undefined || standard === '' ? '' : `\`${standard}\``
 }
 
 const current = render()

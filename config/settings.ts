@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { ACCESS_SETTINGS } from './access-settings.ts'
 import { S3_SETTINGS } from './s3-settings.ts'
 import { bytes, nonEmpty, type Setting, seconds, wholeNumber, yesOrNo } from './setting.ts'
+import { UPSTREAM_SETTINGS } from './upstream-settings.ts'
 
 export type { Setting } from './setting.ts'
 
@@ -75,6 +76,7 @@ export const SETTINGS = {
     text: 'Folder of the blobs, laid out as registry:2 does. Without it, `registry` in the data folder.',
   },
   ...S3_SETTINGS,
+  ...UPSTREAM_SETTINGS,
   'tls.certificate': {
     schema: nonEmpty('expected a file'),
     text: 'PEM file with the certificate and its chain. Read again when it changes.',

@@ -101,6 +101,7 @@ create table blobs (
   constraint blobs_size_bytes_check CHECK ((size_bytes >= 0)),
   constraint blobs_state_check CHECK ((state = ANY (ARRAY['live'::text, 'deleting'::text, 'quarantined'::text])))
 );
+CREATE INDEX blobs_not_live ON public.blobs USING btree (digest) WHERE (state <> 'live'::text);
 
 create table credentials (
   id uuid not null,
@@ -128,6 +129,19 @@ CREATE INDEX credentials_by_account ON public.credentials USING btree (account_i
 CREATE INDEX credentials_by_expiry ON public.credentials USING btree (expires_at);
 CREATE INDEX credentials_by_parent ON public.credentials USING btree (parent_id);
 CREATE UNIQUE INDEX credentials_names ON public.credentials USING btree (account_id, name) WHERE (kind = 'personal'::text);
+
+create table fetches (
+  digest text collate "C" not null,
+  process uuid not null,
+  claimed_until timestamp with time zone not null,
+  repository_id bigint,
+  upload_id uuid,
+  size_bytes bigint,
+  created_at timestamp with time zone default now() not null,
+  constraint fetches_pkey PRIMARY KEY (digest),
+  constraint fetches_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
+);
+CREATE INDEX fetches_by_claim ON public.fetches USING btree (claimed_until);
 
 create table grants (
   id bigint generated always as identity not null,
@@ -200,11 +214,13 @@ create table manifests (
   annotations jsonb,
   pushed_at timestamp with time zone default now() not null,
   pushed_by text,
+  used_at timestamp with time zone,
   constraint manifests_pkey PRIMARY KEY (id),
   constraint manifests_repository_id_digest_key UNIQUE (repository_id, digest),
   constraint manifests_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
 );
 CREATE INDEX manifests_by_subject ON public.manifests USING btree (repository_id, subject_digest, id) WHERE (subject_digest IS NOT NULL);
+CREATE INDEX manifests_by_use ON public.manifests USING btree (used_at) WHERE (used_at IS NOT NULL);
 
 create table migrations (
   version integer not null,
@@ -219,21 +235,27 @@ create table repositories (
   kind text default 'hosted'::text not null,
   listed boolean default false not null,
   created_at timestamp with time zone default now() not null,
+  upstream text collate "C",
+  pinned boolean default false not null,
   constraint repositories_pkey PRIMARY KEY (id),
   constraint repositories_name_key UNIQUE (name),
-  constraint repositories_kind_check CHECK ((kind = ANY (ARRAY['hosted'::text, 'cache'::text])))
+  constraint repositories_kind_check CHECK ((kind = ANY (ARRAY['hosted'::text, 'cache'::text]))),
+  constraint repositories_upstream_check CHECK (((kind = 'cache'::text) = (upstream IS NOT NULL)))
 );
+CREATE INDEX repositories_by_upstream ON public.repositories USING btree (upstream, id) WHERE (upstream IS NOT NULL);
 CREATE INDEX repositories_listed ON public.repositories USING btree (name) WHERE listed;
 
 create table repository_blobs (
   repository_id bigint not null,
   digest text collate "C" not null,
   linked_at timestamp with time zone default now() not null,
+  used_at timestamp with time zone,
   constraint repository_blobs_pkey PRIMARY KEY (repository_id, digest),
   constraint repository_blobs_digest_fkey FOREIGN KEY (digest) REFERENCES blobs(digest),
   constraint repository_blobs_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
 );
 CREATE INDEX repository_blobs_by_digest ON public.repository_blobs USING btree (digest);
+CREATE INDEX repository_blobs_by_use ON public.repository_blobs USING btree (used_at) WHERE (used_at IS NOT NULL);
 
 create table signing_keys (
   id text not null,
@@ -262,11 +284,15 @@ create table tags (
   created_at timestamp with time zone default now() not null,
   updated_at timestamp with time zone default now() not null,
   updated_by text,
+  checked_at timestamp with time zone,
+  due boolean default false not null,
+  pinned boolean default false not null,
   constraint tags_pkey PRIMARY KEY (repository_id, name),
   constraint tags_manifest_id_fkey FOREIGN KEY (manifest_id) REFERENCES manifests(id) ON DELETE CASCADE,
   constraint tags_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
 );
 CREATE INDEX tags_by_manifest ON public.tags USING btree (manifest_id);
+CREATE INDEX tags_pinned ON public.tags USING btree (repository_id) WHERE pinned;
 CREATE TRIGGER tags_record_event AFTER INSERT OR DELETE OR UPDATE ON public.tags FOR EACH ROW EXECUTE FUNCTION record_tag_event();
 
 create table upload_sessions (
@@ -290,6 +316,30 @@ create table upload_sessions (
   constraint upload_sessions_offset_bytes_check CHECK ((offset_bytes >= 0))
 );
 CREATE INDEX upload_sessions_by_expiry ON public.upload_sessions USING btree (expires_at);
+
+create table upstream_activity (
+  name text collate "C" not null,
+  hits bigint default 0 not null,
+  misses bigint default 0 not null,
+  stale bigint default 0 not null,
+  fetched_bytes bigint default 0 not null,
+  served_bytes bigint default 0 not null,
+  evicted_bytes bigint default 0 not null,
+  budget_limit integer,
+  budget_left integer,
+  budget_at timestamp with time zone,
+  broken_until timestamp with time zone,
+  last_error text,
+  last_error_at timestamp with time zone,
+  constraint upstream_activity_pkey PRIMARY KEY (name)
+);
+
+create table upstreams (
+  name text collate "C" not null,
+  definition jsonb not null,
+  created_at timestamp with time zone default now() not null,
+  constraint upstreams_pkey PRIMARY KEY (name)
+);
 
 create table used_assertions (
   hash bytea not null,

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as Series } from 'prom-client'
+import { registerUpstreamSeries, type UpstreamFigures } from './upstream-series.ts'
 
 export interface EndedRequest {
   readonly method: string
@@ -13,6 +14,8 @@ export interface EndedRequest {
 /** Numbers that are asked for when somebody looks. */
 export interface MetricSources {
   readonly uploadsInProgress: () => number
+  readonly fetchesInProgress: () => number
+  readonly upstreams: () => readonly UpstreamFigures[]
   readonly pool: () => { readonly total: number; readonly idle: number; readonly waiting: number }
 }
 
@@ -49,6 +52,10 @@ export class Metrics {
     this.#gauge('uploads_in_progress', 'requests adding bytes to an upload', (gauge) =>
       gauge.set(sources.uploadsInProgress()),
     )
+    this.#gauge('upstream_fetches_in_progress', 'blobs on their way from upstreams', (gauge) =>
+      gauge.set(sources.fetchesInProgress()),
+    )
+    registerUpstreamSeries(this.#series, sources.upstreams)
     this.#gauge('database_connections', 'connections of the pool', (gauge) =>
       gauge.set(sources.pool().total),
     )

@@ -1,6 +1,8 @@
 import { RegistryError } from '../oci/errors.ts'
 import { StorageFull, StorageUnavailable } from '../storage/blob/blob-store.ts'
 import { isUnavailable } from '../storage/metadata/database.ts'
+import { UpstreamFailure } from '../upstream/failure.ts'
+import { asUpstreamError } from './pull-through/failure.ts'
 import { BodyCut } from './receive.ts'
 import { ClaimedElsewhere, ClaimLost, TakenOver } from './upload-locks.ts'
 
@@ -13,6 +15,7 @@ export function asRegistryError(error: unknown): RegistryError | undefined {
   if (error instanceof StorageUnavailable) {
     return new RegistryError('UNAVAILABLE', 'the storage cannot be reached', { cause: error })
   }
+  if (error instanceof UpstreamFailure) return asUpstreamError(error, 'BLOB_UNKNOWN')
   if (error instanceof TakenOver) {
     return new RegistryError('BLOB_UPLOAD_INVALID', error.message, { cause: error, status: 409 })
   }

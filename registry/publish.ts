@@ -34,15 +34,16 @@ export async function publishUpload(registry: Registry, publication: Publication
   const { blobs, log } = registry
   const { lock, upload } = publication
   let known: Known | undefined
-  for (;;) {
-    const live = await publishUnlessKnown(registry, publication, known)
-    if (live === undefined) break
+  let outcome = await publishUnlessKnown(registry, publication, known)
+  while (typeof outcome !== 'string') {
+    const { location } = outcome
     // Asked without a transaction open, as a storage far away may take its time.
-    known = { location: live.location, whole: (await blobs.size(live.location)) === upload.offset }
+    known = { location, whole: (await blobs.size(location)) === upload.offset }
+    outcome = await publishUnlessKnown(registry, publication, known)
   }
   try {
     // Bytes that were there already make those of this upload superfluous.
-    if (known?.whole) {
+    if (outcome === 'superfluous') {
       await blobs.abortUpload(upload.state)
       await deleteUpload(registry.db, lock.session.id)
     }
@@ -53,12 +54,15 @@ export async function publishUpload(registry: Registry, publication: Publication
   }
 }
 
-/** @returns a live blob of the digest about which nothing is known yet; then nothing was done */
+/**
+ * @returns whether the upload's bytes are the blob's, or superfluous; or a live blob of the digest
+ *   about which nothing is known yet: then nothing was done
+ */
 async function publishUnlessKnown(
   registry: Registry,
   { lock, upload, digest }: Publication,
   known: Known | undefined,
-): Promise<StoredBlob | undefined> {
+): Promise<'placed' | 'superfluous' | StoredBlob> {
   const { blobs, faultPoint } = registry
   const { session, signal, writer } = lock
   return revoking(registry, async (tx, revoke) => {
@@ -84,6 +88,6 @@ async function publishUnlessKnown(
       superfluous: kept,
     })
     if (!committed) throw new ClaimLost()
-    return undefined
+    return kept ? 'superfluous' : 'placed'
   })
 }

@@ -3,6 +3,7 @@ import type { BlobStore } from '../storage/blob/blob-store.ts'
 import type { Changes } from '../storage/metadata/changes.ts'
 import type { Pool } from '../storage/metadata/database.ts'
 import type { MetadataCache } from './metadata-cache.ts'
+import type { PullThrough } from './pull-through/pull-through.ts'
 import type { UploadHashes } from './upload-hashes.ts'
 import type { UploadLocks } from './upload-locks.ts'
 
@@ -15,6 +16,8 @@ export interface Registry {
   readonly changes?: Changes | undefined
   readonly uploadLocks: UploadLocks
   readonly uploadHashes: UploadHashes
+  /** What other registries are asked for. */
+  readonly pullThrough: PullThrough
   readonly limits: Limits
   readonly log: Logger
   /** Called between two steps that must survive a crash. Does nothing, except in tests. */
@@ -36,3 +39,5 @@ export type FaultPoint =
   | 'blob committed'
   | 'manifest locked'
   | 'manifest committed'
+  | 'blob unlinked'
+  | 'blob bytes deleted'

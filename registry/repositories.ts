@@ -3,8 +3,10 @@ import type { RepositoryName } from '../oci/reference.ts'
 import { isForeignKeyViolation } from '../storage/metadata/database.ts'
 import {
   deleteRepository as deleteRepositoryRow,
+  ensureCache,
   ensureRepository,
   findRepository,
+  findRepositoryRow,
   listRepositories,
   lockRepositoryAlone,
   type NamePatterns,
@@ -70,14 +72,46 @@ export class RepositoryGone extends Error {
 }
 
 /**
- * Runs `work` with the id of a repository, which is created when it is new. Ids are remembered;
- * when the repository was deleted meanwhile, `work` runs once more with the id of its successor,
- * so it must leave nothing behind when it throws.
+ * Runs `work` with the id of a repository that can be pushed to, which is created when it is new.
+ * Ids are remembered; when the repository was deleted meanwhile, `work` runs once more with the id
+ * of its successor, so it must leave nothing behind when it throws.
+ *
+ * @throws RegistryError DENIED when it keeps what was pulled from an upstream
  */
-export async function inRepository<T>(
-  { db, cache }: Registry,
+export function inRepository<T>(
+  registry: Registry,
   repository: RepositoryName,
   work: (id: RepositoryId) => Promise<T>,
+): Promise<T> {
+  return inRepositoryBy(registry, repository, {
+    ensure: () => ensureHosted(registry, repository),
+    work,
+  })
+}
+
+/** The same for a repository that keeps what is pulled from the upstream. */
+export function inCache<T>(
+  registry: Registry,
+  { repository, upstream }: { readonly repository: RepositoryName; readonly upstream: string },
+  work: (id: RepositoryId) => Promise<T>,
+): Promise<T> {
+  const ensure = async () => {
+    const id = await ensureCache(registry.db, repository, upstream)
+    if (id === undefined) throw new RegistryError('DENIED', `${repository} is hosted here by now`)
+    return id
+  }
+  return inRepositoryBy(registry, repository, { ensure, work })
+}
+
+interface InRepository<T> {
+  readonly ensure: () => Promise<RepositoryId>
+  readonly work: (id: RepositoryId) => Promise<T>
+}
+
+async function inRepositoryBy<T>(
+  { cache }: Registry,
+  repository: RepositoryName,
+  { ensure, work }: InRepository<T>,
 ): Promise<T> {
   const remembered = cache.repositoryId(repository)
   if (remembered !== undefined) {
@@ -88,7 +122,14 @@ export async function inRepository<T>(
       cache.forgetRepositoryId(repository)
     }
   }
-  const id = (await findRepository(db, repository)) ?? (await ensureRepository(db, repository))
+  const id = await ensure()
   cache.rememberRepositoryId(repository, id)
   return work(id)
+}
+
+async function ensureHosted({ db }: Registry, repository: RepositoryName): Promise<RepositoryId> {
+  const row = await findRepositoryRow(db, repository)
+  if (row === undefined) return ensureRepository(db, repository)
+  if (row.upstream === null) return row.id
+  throw new RegistryError('DENIED', `${repository} keeps what was pulled from ${row.upstream}`)
 }

@@ -20,6 +20,7 @@ export interface AccessControlOptions {
   readonly changes: Changes | undefined
   /** Other processes that serve remember what this one changes. */
   readonly shared: boolean
+  readonly aliases?: AccessControl['aliases']
   readonly log: Logger
 }
 
@@ -36,7 +37,7 @@ export interface OpenAccessControl {
 
 /** Builds what decides who may do what. @throws when a file it needs is not usable */
 export async function openAccessControl(options: AccessControlOptions): Promise<OpenAccessControl> {
-  const { config, db, changes, shared, log } = options
+  const { config, db, changes, shared, aliases, log } = options
   const closing: { close(): void }[] = []
   try {
     const onChange = () => records.forget()
@@ -68,6 +69,7 @@ export async function openAccessControl(options: AccessControlOptions): Promise<
       external,
       issuers: new TrustedIssuers({ issuers: () => records.rules.issuers, db, log }),
       audit,
+      aliases,
       log,
     }
     return {

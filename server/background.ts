@@ -2,10 +2,12 @@ import type { AccessControl } from '../auth/access-control.ts'
 import { pruneAccessRecords } from '../auth/prune.ts'
 import { ensureSigningKey } from '../auth/setup.ts'
 import { dropExpiredUploads } from '../registry/expired-uploads.ts'
+import { tendUpstreams } from '../registry/pull-through/tend.ts'
 import type { Registry } from '../registry/registry.ts'
 
 const UPLOADS_EVERY_MS = 60_000
 const ACCESS_EVERY_MS = 600_000
+const UPSTREAMS_EVERY_MS = 30_000
 
 export interface BackgroundSettings {
   /** Age at which the key that signs is replaced; 0: never. */
@@ -20,6 +22,7 @@ export function startBackgroundWork(
   { keyDays, auditDays }: BackgroundSettings,
 ): { stop(): Promise<void> } {
   const { log } = registry
+  const ending = new AbortController()
   const tasks = [
     repeat(UPLOADS_EVERY_MS, log, async () => {
       const dropped = await dropExpiredUploads(registry)
@@ -29,9 +32,11 @@ export function startBackgroundWork(
       await pruneAccessRecords(control.db, auditDays)
       if (control.mode !== 'external') await ensureSigningKey(control, keyDays)
     }),
+    repeat(UPSTREAMS_EVERY_MS, log, () => tendUpstreams(registry, ending.signal)),
   ]
   return {
     stop: async () => {
+      ending.abort(new Error('the server stops'))
       await Promise.all(tasks.map((task) => task.stop()))
     },
   }

@@ -1,22 +1,33 @@
 import { randomUUID } from 'node:crypto'
 import type { RequestListener } from 'node:http'
+import path from 'node:path'
 import type { Logger } from 'pino'
 import { isOpen } from '../auth/authenticate.ts'
 import type { Config } from '../config/config.ts'
 import { Metrics } from '../observability/metrics.ts'
+import type { RepositoryName } from '../oci/reference.ts'
 import { MetadataCache } from '../registry/metadata-cache.ts'
+import {
+  closePullThrough,
+  createPullThrough,
+  type PullThrough,
+} from '../registry/pull-through/pull-through.ts'
 import type { FaultPoint, Registry } from '../registry/registry.ts'
 import { UploadHashes } from '../registry/upload-hashes.ts'
 import { UploadLocks } from '../registry/upload-locks.ts'
-import { InstrumentedBlobStore } from '../storage/blob/instrumented.ts'
+import { InstrumentedBlobStore, type Observe } from '../storage/blob/instrumented.ts'
+import { Spool } from '../storage/blob/spool.ts'
 import { Changes } from '../storage/metadata/changes.ts'
 import { openPool, type Pool, type PoolSettings, ping } from '../storage/metadata/database.ts'
+import { releaseAllFetches } from '../storage/metadata/fetches.ts'
 import { releaseAllUploads } from '../storage/metadata/upload-claims.ts'
 import { openAccessControl } from './access-control.ts'
-import { type AppSettings, createApp } from './app.ts'
+import { type AppOptions, type AppSettings, createApp } from './app.ts'
 import { type BackgroundSettings, startBackgroundWork } from './background.ts'
 import { openBlobStore } from './blob-store.ts'
 import { TrustedProxies } from './http/forwarded.ts'
+import { upstreamFigures } from './upstream-figures.ts'
+import { followUpstreams } from './upstreams.ts'
 
 export interface ComposeOptions {
   readonly config: Config
@@ -49,52 +60,65 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const db = openRequestPool(options)
   const storage = await openBlobStore(config)
   const id = randomUUID()
+  const spool = new Spool(path.join(config.data, 'spool'))
+  const pullThrough = createPullThrough({ db, process: id, spool, log })
+  const { upstreams } = pullThrough
   // Heard in any case: the command line may change the rules of a server that runs.
   const changes = new Changes({ id, db, connection, log })
-  const access = await openAccessControl({ config, db, changes, shared: !ownsDatabase, log })
+  const aliases = (name: RepositoryName) => upstreams.aliases(name)
+  const terms = { config, db, changes, shared: !ownsDatabase, aliases, log }
+  const access = await openAccessControl(terms)
   const here = { id, db, durable: storage.store.needsDurableSession, changes }
   const shared = ownsDatabase ? alone(here) : besidesOthers(here)
-  const metrics = metricsOf(db, shared.uploadLocks)
-  if (ownsDatabase) await releaseAllUploads(db)
+  const metrics = metricsOf(db, shared.uploadLocks, pullThrough)
+  if (ownsDatabase) await Promise.all([releaseAllUploads(db), releaseAllFetches(db)])
 
+  const observe: Observe = (...call) => metrics.storageCalled(...call)
   const registry: Registry = {
     db,
-    blobs: new InstrumentedBlobStore(storage.store, (...call) => metrics.storageCalled(...call)),
+    blobs: new InstrumentedBlobStore(storage.store, observe),
     ...shared,
+    pullThrough,
     limits: limitsOf(config),
     log,
     faultPoint: options.faultPoint ?? (() => {}),
   }
-  const app = createApp({
-    registry,
-    access: access.control,
-    health: { database: () => ping(db), storage: () => registry.blobs.probe() },
-    metrics,
-    proxies: new TrustedProxies(config.trustedProxies),
-    log,
-    settings: appSettingsOf(config),
-  })
+  const handle = appOf(options, { registry, access: access.control, metrics })
   const background = startBackgroundWork(registry, access.control, backgroundSettingsOf(config))
   const close = async () => {
+    await closePullThrough(registry)
     storage.close() // ends what the background does there
     await background.stop()
     await access.close()
     await changes.close()
     await db.end()
   }
-  const firstPassword = await access.prepare().catch(async (error: unknown) => {
+  const prepare = async () => {
+    await followUpstreams(upstreams, { config, db, changes, log })
+    return access.prepare()
+  }
+  const firstPassword = await prepare().catch(async (error: unknown) => {
     await close() // or what is open would keep the program from ending
     throw error
   })
   changes.start()
+  const isOpenNow = () => isOpen(access.control)
+  return { handle, registry, isOpen: isOpenNow, firstPassword, close }
+}
+
+type Served = Pick<AppOptions, 'registry' | 'access' | 'metrics'>
+
+function appOf({ config, log }: ComposeOptions, served: Served): RequestListener {
+  const { db, blobs } = served.registry
+  const app = createApp({
+    ...served,
+    health: { database: () => ping(db), storage: () => blobs.probe() },
+    proxies: new TrustedProxies(config.trustedProxies),
+    log,
+    settings: appSettingsOf(config),
+  })
   const handle = app.callback()
-  return {
-    handle: (request, response) => void handle(request, response),
-    registry,
-    isOpen: () => isOpen(access.control),
-    firstPassword,
-    close,
-  }
+  return (request, response) => void handle(request, response)
 }
 
 function openRequestPool({ config, connection, log }: ComposeOptions): Pool {
@@ -106,9 +130,11 @@ function openRequestPool({ config, connection, log }: ComposeOptions): Pool {
   })
 }
 
-function metricsOf(db: Pool, uploadLocks: UploadLocks): Metrics {
+function metricsOf(db: Pool, uploadLocks: UploadLocks, pullThrough: PullThrough): Metrics {
   return new Metrics({
     uploadsInProgress: () => uploadLocks.size,
+    fetchesInProgress: () => pullThrough.fetches.size,
+    upstreams: () => upstreamFigures(pullThrough),
     pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
   })
 }
@@ -137,21 +163,20 @@ function appSettingsOf(config: Config): AppSettings {
 interface Process {
   readonly db: Pool
   readonly durable: boolean
+  readonly changes: Changes
 }
 
 /** What a process has that is the only one to write to its database. */
-function alone({ db, durable }: Process) {
+function alone({ db, durable, changes }: Process) {
+  const cache = new MetadataCache(true)
+  // Commands take things away as well.
+  changes.on('revoked', (revoked) => cache.revoke(revoked))
   const uploadLocks = new UploadLocks(db, { alone: true, durable })
-  return { cache: new MetadataCache(true), uploadLocks, uploadHashes: new UploadHashes() }
+  return { cache, uploadLocks, uploadHashes: new UploadHashes() }
 }
 
 /** What a process has instead that shares the database with others. */
-function besidesOthers({
-  id,
-  db,
-  durable,
-  changes,
-}: Process & { readonly id: string; readonly changes: Changes }) {
+function besidesOthers({ id, db, durable, changes }: Process & { readonly id: string }) {
   // Answers are remembered only while it is heard what the others delete.
   const cache = new MetadataCache(changes)
   changes.on('revoked', (revoked) => cache.revoke(revoked))

@@ -23,6 +23,7 @@ import { recording } from './http/trail.ts'
 import { parseV2Path, type Resource, rawPath } from './http/v2-path.ts'
 import { RateLimit } from './middleware/rate-limit.ts'
 import type { RepositoryHandler, RequestContext, RequestState } from './state.ts'
+import { concealed, locateTarget, refusePush } from './target.ts'
 
 interface RepositoryRoute {
   /** As metrics and the log name it. */
@@ -81,23 +82,29 @@ export async function handleV2(
   const route = methods[ctx.method]
   if (route === undefined) throw notAllowed(ctx, Object.keys(methods))
   ctx.state.route = route.name
-  const repository = parseRepositoryName(
+  const name = parseRepositoryName(
     path.name,
     MAX_FULL_NAME_LENGTH - ctx.state.origin.host.length - 1,
   )
+  const { action } = route
+  const located = locateTarget(registry, ctx, { name, resource: path.resource, action })
+  const target = located instanceof Promise ? await located : located
+  const { repository } = target
   const deed = {
-    action: `${route.name}.${route.action}`,
+    action: `${route.name}.${action}`,
     repository,
     target: path.reference,
     isRecorded: isRecorded(route, ctx.method, recordsPulls),
   }
-  const { access } = ctx.state
   return recording(trail, ctx, deed, async () => {
-    access.require(repository, route.action)
+    const { access } = ctx.state
+    access.require(repository, action)
     try {
-      await route.handle(registry, { repository, reference: path.reference }, ctx)
+      if (action === 'push') refusePush(target)
+      await route.handle(registry, { ...target, reference: path.reference }, ctx)
     } catch (error) {
-      throw access.worded(error, [scopeFor(repository, route.action)])
+      const scopes = [scopeFor(repository, action)]
+      throw access.worded(concealed(error, target, ctx.state), scopes)
     }
   })
 }

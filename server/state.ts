@@ -1,6 +1,7 @@
 import type { ParameterizedContext } from 'koa'
 import type { Access } from '../auth/access.ts'
 import type { RepositoryName } from '../oci/reference.ts'
+import type { UpstreamRepository } from '../registry/pull-through/upstreams.ts'
 import type { Registry } from '../registry/registry.ts'
 
 /** What middleware and the route table put on `ctx.state`. */
@@ -23,6 +24,10 @@ export type RequestContext = ParameterizedContext<RequestState>
 export interface Target {
   /** Valid, and the caller has access to it. */
   readonly repository: RepositoryName
+  /** What the client calls it. */
+  readonly asked: RepositoryName
+  /** Where it comes from, when it is a repository of an upstream. */
+  readonly source: UpstreamRepository | undefined
   /** The last segment of the path, '' where the route has none; raw, for the handler to parse. */
   readonly reference: string
 }

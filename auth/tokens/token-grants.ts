@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { RegistryError } from '../../oci/errors.ts'
-import { isRepositoryName } from '../../oci/reference.ts'
+import { isRepositoryName, type RepositoryName } from '../../oci/reference.ts'
 import {
   type Credential,
   countIdentityTokens,
@@ -11,7 +11,6 @@ import {
 import type { AccessControl } from '../access-control.ts'
 import { answering, byCredential, type Credentials, type Login, logIn } from '../login.ts'
 import { anonymous, type Principal } from '../principal.ts'
-import type { Policy } from '../rules/policy.ts'
 import type { Assertion } from '../trusted-issuers.ts'
 import { signAccessToken } from './access-token.ts'
 import type { Scope } from './scope.ts'
@@ -158,13 +157,19 @@ async function issue(
 ): Promise<GrantedToken> {
   const [policy, keys] = await Promise.all([control.records.policy(), control.records.keys()])
   if (keys === undefined) throw new RegistryError('UNAVAILABLE', 'there is no key to sign with')
-  const granted = intersection(policy, principal, scopes)
+  const mayDo: MayDo = (repository, action) =>
+    policy.decide(principal, { repository, action }).allowed
+  const granted = intersection(scopes, principal, (repository, action) => {
+    if (mayDo(repository, action)) return true
+    const aliases = action === 'pull' ? control.aliases?.(repository) : undefined
+    return aliases?.some((alias) => mayDo(alias, action)) ?? false
+  })
   const signed = await signAccessToken(keys, { holder, scopes: granted }, control.terms)
   return { ...signed, expiresIn: control.terms.seconds }
 }
 
 /** What was asked for and may be done. Scopes of kinds that are not ours are left out. */
-function intersection(policy: Policy, principal: Principal, scopes: readonly Scope[]): Scope[] {
+function intersection(scopes: readonly Scope[], principal: Principal, mayDo: MayDo): Scope[] {
   return scopes.flatMap((scope) => {
     if (scope.type === 'registry') {
       const mayList = scope.name === 'catalog' && principal.subject !== undefined
@@ -175,15 +180,15 @@ function intersection(policy: Policy, principal: Principal, scopes: readonly Sco
     const asked = scope.actions.includes('*')
       ? SCOPED
       : SCOPED.filter((action) => scope.actions.includes(action))
-    const actions = asked.filter(
-      (action) => policy.decide(principal, { repository, action }).allowed,
-    )
+    const actions = asked.filter((action) => mayDo(repository, action))
     return actions.length === 0 ? [] : [{ ...scope, actions }]
   })
 }
 
 /** The actions that scopes name: moving a tag is a push to them. */
 const SCOPED = ['pull', 'push', 'delete'] as const
+
+type MayDo = (repository: RepositoryName, action: (typeof SCOPED)[number]) => boolean
 
 /** So many logins of an account are remembered; another client has to keep the password. */
 const MOST_IDENTITY_TOKENS = 1000

@@ -15,7 +15,8 @@ export async function checkConfig(options: CommandOptions): Promise<number> {
   const config = configurationOf(options)
   const values: Readonly<Record<string, unknown>> = config
   for (const [key, setting] of Object.entries<Setting>(SETTINGS)) {
-    process.stdout.write(`${variableOf(key)}=${show(values[key], setting)}\n`)
+    const text = key === 'upstreams' ? showUpstreams(config) : show(values[key], setting)
+    process.stdout.write(`${variableOf(key)}=${text}\n`)
   }
   await checkAccessFiles(config)
   checkCertificates(config)
@@ -84,6 +85,12 @@ function show(value: unknown, { secret }: Setting): string {
     return `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`
   }
   return Array.isArray(value) ? value.join(',') : JSON.stringify(value)
+}
+
+/** As the variable would say it, but for passwords. */
+function showUpstreams({ upstreams }: Config): string {
+  if (upstreams.length === 0) return ''
+  return JSON.stringify(Object.fromEntries(upstreams.map(({ name, shown }) => [name, shown])))
 }
 
 function isAddress(value: unknown): value is { host: string; port: number } {

@@ -52,7 +52,7 @@ export const REPOSITORIES: readonly Endpoint[] = [
       const deed = { action: 'repository.delete', repository, target: '', isRecorded: true }
       return recording(control.audit, ctx, deed, () => {
         ctx.state.access.require(repository, 'delete')
-        return removeRepository(registry, { repository, reference: '' }, ctx)
+        return removeRepository(registry, { repository }, ctx)
       })
     },
   }),

@@ -1,9 +1,15 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts'
-import { blobUrl, deleteBlob, readBlob, statBlob } from '../../registry/blobs.ts'
+import { blobUrl, deleteBlob, readBlob, type StoredBlob, statBlob } from '../../registry/blobs.ts'
+import {
+  type PulledBlob,
+  pullBlob as pullBlobThrough,
+  statPulledBlob,
+} from '../../registry/pull-through/blobs.ts'
 import type { Registry } from '../../registry/registry.ts'
 import { answerEmpty, answerStream } from '../http/answer.ts'
 import { parseByteRange, type RequestedRange } from '../http/byte-range.ts'
 import { entityTag, isNotModified, namesDigest } from '../http/conditional.ts'
+import { type Provenance, setProvenance } from '../http/provenance.ts'
 import type { RequestContext, Target } from '../state.ts'
 
 const CONTENT_TYPE = 'application/octet-stream'
@@ -11,25 +17,18 @@ const CONTENT_TYPE = 'application/octet-stream'
 /** end-2. Ranges are answered to GET only: the length of a HEAD is that of the blob. */
 export async function pullBlob(
   registry: Registry,
-  { repository, reference }: Target,
+  target: Target,
   ctx: RequestContext,
 ): Promise<void> {
-  const digest = parseDigest(reference)
+  const digest = parseDigest(target.reference)
+  if (ctx.method === 'HEAD') return answerHead(registry, target, ctx, digest)
 
-  const blob = await statBlob(registry, repository, digest)
+  const blob = await findBlob(registry, target, digest)
 
-  setBlobHeaders(ctx, digest)
+  setBlobHeaders(ctx, digest, blob)
   if (isNotModified(ctx.req.headers, digest)) return answerEmpty(ctx, 304)
   const { sizeBytes } = blob
-  if (ctx.method === 'HEAD') {
-    ctx.res.setHeader('Content-Length', sizeBytes)
-    ctx.res.setHeader('Content-Type', CONTENT_TYPE)
-    ctx.respond = false
-    ctx.res.statusCode = 200
-    ctx.res.end()
-    return undefined
-  }
-  const url = await blobUrl(registry, blob, CONTENT_TYPE)
+  const url = blob.stored && (await blobUrl(registry, blob.stored, CONTENT_TYPE))
   if (url !== undefined) {
     // The URL is good for some minutes only, whatever holds for the blob.
     ctx.res.removeHeader('Cache-Control')
@@ -43,13 +42,49 @@ export async function pullBlob(
     return answerEmpty(ctx, 416)
   }
   ctx.res.setHeader('Content-Type', CONTENT_TYPE)
+  const isSlow = blob.stored === undefined
   if (range === 'whole') {
     ctx.res.setHeader('Content-Length', sizeBytes)
-    return answerStream(ctx, 200, (signal) => readBlob(registry, blob, { signal }))
+    return answerStream(ctx, { status: 200, isSlow }, (signal) => blob.read({ signal }))
   }
   ctx.res.setHeader('Content-Range', `bytes ${range.first}-${range.last}/${sizeBytes}`)
   ctx.res.setHeader('Content-Length', range.last - range.first + 1)
-  return answerStream(ctx, 206, (signal) => readBlob(registry, blob, { range, signal }))
+  return answerStream(ctx, { status: 206, isSlow }, (signal) => blob.read({ range, signal }))
+}
+
+async function answerHead(
+  registry: Registry,
+  { repository, source }: Target,
+  ctx: RequestContext,
+  digest: Digest,
+): Promise<void> {
+  const blob: Pick<StoredBlob, 'sizeBytes'> & Provenance =
+    source === undefined
+      ? await statBlob(registry, repository, digest)
+      : await statPulledBlob(registry, source, digest)
+
+  setBlobHeaders(ctx, digest, blob)
+  if (isNotModified(ctx.req.headers, digest)) return answerEmpty(ctx, 304)
+  ctx.res.setHeader('Content-Length', blob.sizeBytes)
+  ctx.res.setHeader('Content-Type', CONTENT_TYPE)
+  ctx.respond = false
+  ctx.res.statusCode = 200
+  ctx.res.end()
+  return undefined
+}
+
+/** A blob that can be sent, whether it is kept here or on its way from an upstream. */
+type Sendable = Pick<PulledBlob, 'sizeBytes' | 'stored' | 'read'> & Provenance
+
+async function findBlob(
+  registry: Registry,
+  { repository, source }: Target,
+  digest: Digest,
+): Promise<Sendable> {
+  if (source !== undefined) return pullBlobThrough(registry, source, digest)
+  const stored = await statBlob(registry, repository, digest)
+  const { sizeBytes } = stored
+  return { sizeBytes, stored, read: (options) => readBlob(registry, stored, options) }
 }
 
 /** end-10 */
@@ -63,7 +98,9 @@ export async function removeBlob(
   answerEmpty(ctx, 202)
 }
 
-function setBlobHeaders({ res }: RequestContext, digest: Digest): void {
+function setBlobHeaders(ctx: RequestContext, digest: Digest, { from }: Provenance): void {
+  const { res } = ctx
+  setProvenance(ctx, { from })
   res.setHeader('Docker-Content-Digest', digest)
   res.setHeader('ETag', entityTag(digest))
   res.setHeader('Accept-Ranges', 'bytes')

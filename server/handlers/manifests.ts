@@ -1,27 +1,38 @@
 import { RegistryError } from '../../oci/errors.ts'
 import { MAX_MANIFEST_BYTES } from '../../oci/manifest.ts'
 import { parseReference, parseTag } from '../../oci/reference.ts'
-import { deleteManifest, getManifest, putManifest } from '../../registry/manifests.ts'
+import {
+  deleteManifest,
+  getManifest,
+  putManifest,
+  type StoredManifest,
+} from '../../registry/manifests.ts'
+import { pullManifest as pullManifestThrough } from '../../registry/pull-through/manifests.ts'
 import type { Registry } from '../../registry/registry.ts'
 import type { PermitsTag } from '../../registry/tag-rights.ts'
 import { deleteTag } from '../../registry/tags.ts'
 import { answerBytes, answerEmpty } from '../http/answer.ts'
 import { readBody } from '../http/body.ts'
 import { entityTag, isNotModified, precondition } from '../http/conditional.ts'
+import { type Provenance, setProvenance } from '../http/provenance.ts'
 import { listOf } from '../http/query.ts'
 import type { RequestContext, Target } from '../state.ts'
 
 /** end-3. What was pushed is what is sent, whatever Accept says: converting would change the digest. */
 export async function pullManifest(
   registry: Registry,
-  { repository, reference }: Target,
+  { repository, source, reference }: Target,
   ctx: RequestContext,
 ): Promise<void> {
   const parsed = parseReference(reference)
   if (parsed.kind === 'tag') ctx.state.access.requireTag(repository, 'pull', parsed.tag)
 
-  const manifest = await getManifest(registry, repository, parsed)
+  const manifest: StoredManifest & Provenance =
+    source === undefined
+      ? await getManifest(registry, repository, parsed)
+      : await pullManifestThrough(registry, source, parsed)
 
+  setProvenance(ctx, manifest)
   ctx.res.setHeader('Docker-Content-Digest', manifest.digest)
   ctx.res.setHeader('ETag', entityTag(manifest.digest))
   if (isNotModified(ctx.req.headers, manifest.digest)) return answerEmpty(ctx, 304)

@@ -1,15 +1,17 @@
 import { parseDigest } from '../../oci/digest.ts'
 import { OCI_INDEX } from '../../oci/media-types.ts'
+import { pullReferrers } from '../../registry/pull-through/referrers.ts'
 import { getReferrers } from '../../registry/referrers.ts'
 import type { Registry } from '../../registry/registry.ts'
 import { answerJson } from '../http/answer.ts'
+import { setProvenance } from '../http/provenance.ts'
 import { listOf, only, setNextLink } from '../http/query.ts'
 import type { RequestContext, Target } from '../state.ts'
 
 /** end-12a, end-12b. Several types are united, as containerd asks for them. */
 export async function listReferrers(
   registry: Registry,
-  { repository, reference }: Target,
+  { repository, source, reference }: Target,
   ctx: RequestContext,
 ): Promise<void> {
   const subject = parseDigest(reference)
@@ -17,8 +19,13 @@ export async function listReferrers(
   const last = only(ctx, 'last') ?? ''
   const after = /^\d{1,18}$/.test(last) ? last : '0'
 
-  const answer = await getReferrers(registry, repository, subject, { artifactTypes, after })
+  const request = { artifactTypes, after }
+  const answer =
+    source === undefined
+      ? await getReferrers(registry, repository, subject, request)
+      : await pullReferrers(registry, source, subject, request)
 
+  if (source !== undefined) setProvenance(ctx, { from: 'upstream', ...answer })
   if (answer.next !== undefined) {
     const filters = artifactTypes.map((type): [string, string] => ['artifactType', type])
     setNextLink(ctx, [...filters, ['last', answer.next]])

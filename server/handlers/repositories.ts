@@ -6,7 +6,7 @@ import type { RequestContext, Target } from '../state.ts'
 /** Our own API: a repository with everything in it. */
 export async function removeRepository(
   registry: Registry,
-  { repository }: Target,
+  { repository }: Pick<Target, 'repository'>,
   ctx: RequestContext,
 ): Promise<void> {
   const { access } = ctx.state

@@ -38,19 +38,21 @@ export function answerJson(
 
 /**
  * Sends a body of known length whose headers are set. Each chunk is handed over before the next
- * is asked for, as `BlobStore.read` wants it.
+ * is asked for, as `BlobStore.read` wants it. Headers go with the first chunk, so that a failure
+ * before it can still be told; at once where the chunks may take their time.
  *
  * @throws ClientLeft, or what reading threw: then the connection is cut, for a body that is too
  *   short must not look complete
  */
 export async function answerStream(
   ctx: RequestContext,
-  status: number,
+  { status, isSlow = false }: { readonly status: number; readonly isSlow?: boolean },
   chunks: (whileConnected: AbortSignal) => AsyncIterable<Uint8Array>,
 ): Promise<void> {
   ctx.respond = false
   const { res } = ctx
   res.statusCode = status
+  if (isSlow) res.flushHeaders()
   const left = new AbortController()
   const leave = () => left.abort()
   res.once('close', leave)

@@ -41,8 +41,9 @@ export function pageRequest(
   return { after, limit: Math.min(Number(n), max) }
 }
 
-/** Points to the next page. Relative, so that it holds behind any proxy. */
+/** Points to the next page, of the same `ns`. Relative, so that it holds behind any proxy. */
 export function setNextLink(ctx: RequestContext, parameters: readonly [string, string][]): void {
-  const query = new URLSearchParams([...parameters])
+  const namespaces = listOf(ctx, 'ns').map((namespace): [string, string] => ['ns', namespace])
+  const query = new URLSearchParams([...namespaces, ...parameters])
   ctx.set('Link', `<${ctx.path}?${query.toString()}>; rel="next"`)
 }

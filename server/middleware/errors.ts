@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { formatChallenge, type TokenSource, Unauthorized } from '../../auth/tokens/challenge.ts'
 import { ERROR_CODES, RegistryError } from '../../oci/errors.ts'
 import { asRegistryError, isClientGone } from '../../registry/failures.ts'
+import { UpstreamError } from '../../registry/pull-through/failure.ts'
 import { ClientLeft } from '../http/answer.ts'
 import { drain } from '../http/body.ts'
 import { rawPath } from '../http/v2-path.ts'
@@ -97,12 +98,14 @@ async function sendError(ctx: RequestContext, error: RegistryError): Promise<voi
 /** Codes whose reason a person has to see: Docker and skopeo show the message alone. */
 const EXPLAINED: ReadonlySet<string> = new Set(['DENIED', 'TOOMANYREQUESTS'])
 
-function describe({ code, details }: RegistryError, isApi: boolean): Record<string, string>[] {
+function describe(error: RegistryError, isApi: boolean): Record<string, string>[] {
+  const { code, details } = error
   const { message } = ERROR_CODES[code]
+  const isExplained = isApi || EXPLAINED.has(code) || error instanceof UpstreamError
   if (details.length === 0) return [{ code, message }]
   return details.map((detail) => ({
     code,
-    message: isApi || EXPLAINED.has(code) ? `${message}: ${detail}` : message,
+    message: isExplained ? `${message}: ${detail}` : message,
     detail,
   }))
 }

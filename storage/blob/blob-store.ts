@@ -66,6 +66,12 @@ export interface BlobStore {
    */
   readonly needsDurableSession: boolean
 
+  /**
+   * The local file in which the bytes of an upload arrive, in their order, where there is one. It
+   * may be read while it grows; what was opened stays readable after the commit.
+   */
+  growingFile?(id: string): string
+
   /** Costs no I/O: an upload that never gets a byte leaves nothing behind. */
   startUpload(id: string): UploadState
 

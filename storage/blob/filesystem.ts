@@ -42,6 +42,10 @@ export class FilesystemBlobStore implements BlobStore {
     await syncFolder(this.#root)
   }
 
+  growingFile(id: string): string {
+    return this.#uploadPath(this.startUpload(id))
+  }
+
   startUpload(id: string): UploadState {
     return { file: id }
   }

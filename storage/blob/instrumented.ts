@@ -14,10 +14,13 @@ export class InstrumentedBlobStore implements BlobStore {
     this.needsDurableSession = store.needsDurableSession
     const presign = store.presign?.bind(store)
     if (presign !== undefined) this.presign = presign
+    const growingFile = store.growingFile?.bind(store)
+    if (growingFile !== undefined) this.growingFile = growingFile
   }
 
   readonly needsDurableSession: boolean
   readonly presign?: NonNullable<BlobStore['presign']>
+  readonly growingFile?: NonNullable<BlobStore['growingFile']>
 
   startUpload(id: string): UploadState {
     return this.#store.startUpload(id)

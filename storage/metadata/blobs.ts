@@ -98,6 +98,37 @@ export async function linkBlobFrom(
   return rows[0]?.sizeBytes
 }
 
+/** Links a live blob, whoever serves it. @returns its size in bytes; undefined when there is none */
+export async function linkLiveBlob(
+  db: Queryable,
+  repositoryId: RepositoryId,
+  digest: Digest,
+): Promise<number | undefined> {
+  const { rows } = await db.query<{ sizeBytes: number }>({
+    text: `with blob as (
+             select digest, size_bytes from blobs where digest = $2 and state = 'live'
+             for key share
+           ), linked as (
+             insert into repository_blobs (repository_id, digest)
+             select $1, digest from blob
+             on conflict do nothing
+           )
+           select size_bytes::float8 as "sizeBytes" from blob`,
+    values: [repositoryId, digest],
+  })
+  return rows[0]?.sizeBytes
+}
+
+/** The size in bytes of a live blob, whoever serves it. */
+export async function findLiveBlobSize(db: Queryable, digest: Digest): Promise<number | undefined> {
+  const { rows } = await db.query<{ sizeBytes: number }>({
+    text: `select size_bytes::float8 as "sizeBytes" from blobs
+           where digest = $1 and state = 'live'`,
+    values: [digest],
+  })
+  return rows[0]?.sizeBytes
+}
+
 /** Makes the repository serve the blob no longer. The bytes stay for whoever else serves them. */
 export async function unlinkBlob(
   db: Queryable,

@@ -42,6 +42,8 @@ export type Message =
   | { readonly kind: 'upload wanted'; readonly id: string }
   /** Who may do what is not what it was. */
   | { readonly kind: 'access changed' }
+  /** Which upstreams there are, or that what they said is to be asked again. */
+  | { readonly kind: 'upstreams changed' }
 
 /** Sends a message to the other processes if and when the transaction commits. */
 export type Announce = (tx: Transaction, message: Message) => Promise<void>
@@ -94,7 +96,7 @@ export class Changes {
   /**
    * Calls `hear`, which must not throw, with each message of another process. None is kept for
    * who does not listen at that moment; whoever lost its connection hears that all is `revoked`,
-   * and that access changed.
+   * and that access and upstreams changed.
    */
   on<Kind extends Message['kind']>(
     kind: Kind,
@@ -167,7 +169,11 @@ export class Changes {
   }
 
   #revokeAll(): void {
-    const messages: Message[] = [{ kind: 'revoked' }, { kind: 'access changed' }]
+    const messages: Message[] = [
+      { kind: 'revoked' },
+      { kind: 'access changed' },
+      { kind: 'upstreams changed' },
+    ]
     for (const message of messages) this.#messages.emit(message.kind, message)
   }
 

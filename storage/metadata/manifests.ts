@@ -85,6 +85,8 @@ export interface NewManifest extends StoredManifest {
   readonly children: readonly Digest[]
   readonly tags: readonly Tag[]
   readonly pushedBy: string | undefined
+  /** Whether it was pulled from an upstream, which names it by its tags right now. */
+  readonly pulled?: boolean
 }
 
 /**
@@ -100,8 +102,8 @@ export async function commitManifest(
     name: 'commit_manifest',
     text: `with manifest as (
              insert into manifests (repository_id, digest, media_type, artifact_type,
-               subject_digest, bytes, size_bytes, annotations, pushed_by)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+               subject_digest, bytes, size_bytes, annotations, pushed_by, used_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, case when $13 then now() end)
              on conflict (repository_id, digest) do update set media_type = excluded.media_type
              returning id
            ), listed as (
@@ -115,12 +117,15 @@ export async function commitManifest(
              select distinct id, unnest($11::text[]) from manifest
              on conflict do nothing
            )
-           insert into tags (repository_id, name, manifest_id, updated_by)
-           select distinct $1::bigint, unnest($12::text[]), id, $9::text from manifest
+           insert into tags (repository_id, name, manifest_id, updated_by, checked_at)
+           select distinct $1::bigint, unnest($12::text[]), id, $9::text,
+             case when $13 then now() end
+           from manifest
            order by 2
            on conflict (repository_id, name) do update
              set manifest_id = excluded.manifest_id, updated_at = now(),
-                 updated_by = excluded.updated_by`,
+                 updated_by = excluded.updated_by, checked_at = excluded.checked_at,
+                 due = false`,
     values: [
       repositoryId,
       manifest.digest,
@@ -134,6 +139,7 @@ export async function commitManifest(
       manifest.blobs,
       manifest.children,
       manifest.tags,
+      manifest.pulled ?? false,
     ],
   })
 }

@@ -29,6 +29,56 @@ export async function ensureRepository(db: Queryable, name: RepositoryName): Pro
   return rows[0]!.id
 }
 
+/** A repository as it stands: pushed to, or kept of an upstream. */
+export interface RepositoryRow {
+  readonly id: RepositoryId
+  /** The upstream's name; null: hosted. */
+  readonly upstream: string | null
+}
+
+export async function findRepositoryRow(
+  db: Queryable,
+  name: RepositoryName,
+): Promise<RepositoryRow | undefined> {
+  const { rows } = await db.query<RepositoryRow>({
+    name: 'find_repository_row',
+    text: 'select id, upstream from repositories where name = $1',
+    values: [name],
+  })
+  return rows[0]
+}
+
+/** Whether any hosted repository lies below `<component>/`. */
+export async function isHostedNamespace(db: Queryable, component: string): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'is_hosted_namespace',
+    // '0' follows '/' in byte order.
+    text: `select from repositories
+           where name > $1 || '/' and name < $1 || '0' and kind = 'hosted' limit 1`,
+    values: [component],
+  })
+  return rowCount === 1
+}
+
+/**
+ * The repository that keeps what is pulled from an upstream, created on first use.
+ *
+ * @returns undefined when there is a hosted one of the name
+ */
+export async function ensureCache(
+  db: Queryable,
+  name: RepositoryName,
+  upstream: string,
+): Promise<RepositoryId | undefined> {
+  const { rows } = await db.query<{ id: RepositoryId }>({
+    text: `insert into repositories as r (name, kind, upstream) values ($1, 'cache', $2)
+           on conflict (name) do update set upstream = $2 where r.kind = 'cache'
+           returning id`,
+    values: [name, upstream],
+  })
+  return rows[0]?.id
+}
+
 /**
  * Keeps the repository from being deleted until the transaction ends. It comes before every other
  * lock: a delete holds the repository first and what it contains afterwards.

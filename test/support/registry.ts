@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { mkdtemp } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -7,15 +8,25 @@ import { destination } from 'pino'
 import request from 'supertest'
 import { inject } from 'vitest'
 import type { AccessControl } from '../../auth/access-control.ts'
+import { parseUpstream } from '../../config/upstream-settings.ts'
 import { createLog } from '../../observability/log.ts'
 import { Metrics } from '../../observability/metrics.ts'
+import type { RepositoryName } from '../../oci/reference.ts'
 import { MetadataCache } from '../../registry/metadata-cache.ts'
+import {
+  closePullThrough,
+  createPullThrough,
+  type Patience,
+} from '../../registry/pull-through/pull-through.ts'
 import type { Limits, Registry } from '../../registry/registry.ts'
 import { UploadHashes } from '../../registry/upload-hashes.ts'
 import { UploadLocks } from '../../registry/upload-locks.ts'
 import { type AppSettings, createApp } from '../../server/app.ts'
 import { TrustedProxies } from '../../server/http/forwarded.ts'
+import { upstreamFigures } from '../../server/upstream-figures.ts'
+import { openUpstream } from '../../server/upstreams.ts'
 import type { BlobStore } from '../../storage/blob/blob-store.ts'
+import { Spool } from '../../storage/blob/spool.ts'
 import { ping } from '../../storage/metadata/database.ts'
 import { openTestAccess, type TestAccessOptions } from './access.ts'
 import { openTestDatabase, type TestDatabase } from './database.ts'
@@ -31,6 +42,9 @@ export interface TestRegistryOptions {
   readonly faultPoint?: Registry['faultPoint']
   readonly trustedProxies?: readonly string[]
   readonly settings?: Partial<AppSettings>
+  /** Upstreams by name, with their fields as the configuration has them. */
+  readonly upstreams?: Readonly<Record<string, object>>
+  readonly patience?: Partial<Patience>
 }
 
 export interface TestRegistry {
@@ -52,8 +66,18 @@ export async function openTestRegistry(options: TestRegistryOptions = {}): Promi
   const database = await openTestDatabase()
   const root = await mkdtemp(path.join(tmpdir(), 'slipway-blobs-'))
   const storage = options.storage ?? (await openTestStorage(root))
-  const registry = await createRegistry(database, storage.blobs, options)
-  const access = await openTestAccess(database.pool, registry.log, options.access)
+  const registry = await createRegistry(database, storage.blobs, { ...options, root })
+  const { upstreams } = registry.pullThrough
+  const definitions = Object.entries(options.upstreams ?? {})
+  upstreams.replace(
+    await Promise.all(
+      definitions.map(([name, fields]) => openUpstream(parseUpstream(name, fields))),
+    ),
+  )
+  const access = {
+    ...(await openTestAccess(database.pool, registry.log, options.access)),
+    aliases: (name: RepositoryName) => upstreams.aliases(name),
+  }
   const server = await startApp(registry, access, options)
   const { port } = server.address() as AddressInfo
   return {
@@ -67,6 +91,7 @@ export async function openTestRegistry(options: TestRegistryOptions = {}): Promi
     close: async () => {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
+      await closePullThrough(registry)
       await access.audit.close()
       await database.close()
       await storage.close()
@@ -85,16 +110,25 @@ function memoized<T>(make: () => T): () => T {
 async function createRegistry(
   { pool }: TestDatabase,
   blobs: BlobStore,
-  { limits, cached = true, faultPoint = () => {} }: TestRegistryOptions,
+  {
+    limits,
+    cached = true,
+    faultPoint = () => {},
+    root,
+    patience = {},
+  }: TestRegistryOptions & { root: string },
 ): Promise<Registry> {
+  const log = createLog({ level: 'debug', format: 'json' }, runLog())
+  const spool = new Spool(path.join(root, 'spool'))
   return {
+    pullThrough: createPullThrough({ db: pool, process: randomUUID(), spool, log, patience }),
     db: pool,
     blobs,
     cache: new MetadataCache(cached),
     uploadLocks: new UploadLocks(pool),
     uploadHashes: new UploadHashes(),
     limits: { uploadBytes: Number.POSITIVE_INFINITY, uploadExpirySeconds: 3600, ...limits },
-    log: createLog({ level: 'debug', format: 'json' }, runLog()),
+    log,
     faultPoint,
   }
 }
@@ -111,6 +145,8 @@ async function startApp(
     health: { database: () => ping(db), storage: () => registry.blobs.probe() },
     metrics: new Metrics({
       uploadsInProgress: () => registry.uploadLocks.size,
+      fetchesInProgress: () => registry.pullThrough.fetches.size,
+      upstreams: () => upstreamFigures(registry.pullThrough),
       pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
     }),
     proxies: new TrustedProxies(trustedProxies),

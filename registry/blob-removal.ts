@@ -1,0 +1,100 @@
+/*
+ * How the bytes of a blob go: the row says `deleting`, in the transaction that took its last link,
+ * and from then on the blob is absent; the bytes are deleted; the row is. Whatever a crash leaves
+ * of it goes on later. An upload of the same digest may take the row over at any time, and makes
+ * it live again.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { StorageUnavailable } from '../storage/blob/blob-store.ts'
+import { deleteBlob, findBlobState, listDeletingBlobs } from '../storage/metadata/blob-removal.ts'
+import { lockDigest, type StoredBlob } from '../storage/metadata/blobs.ts'
+import { SETTLE_MS } from '../storage/metadata/changes.ts'
+import { transaction } from '../storage/metadata/database.ts'
+import type { Registry } from './registry.ts'
+
+/**
+ * Deletes the bytes of blobs that were marked, which no process may go by any more. One whose
+ * bytes cannot be deleted now is left for {@link finishRemovals}, and so is what is left when
+ * `signal` aborts.
+ *
+ * @returns how many went
+ */
+export async function removeBlobs(
+  registry: Registry,
+  marked: readonly StoredBlob[],
+  signal?: AbortSignal,
+): Promise<number> {
+  let removed = 0
+  for (const blob of marked) {
+    if (signal?.aborted === true) break
+    try {
+      if (await removeBlob(registry, blob)) removed++
+    } catch (error) {
+      registry.log.warn({ err: error, digest: blob.digest }, 'blob not deleted')
+      if (error instanceof StorageUnavailable) break
+    }
+  }
+  return removed
+}
+
+/**
+ * The digest's lock is held while the bytes go: a file lies under its digest, and an upload of the
+ * same content is about to put it there.
+ *
+ * @returns false when an upload took the blob over, or somebody else removed it
+ */
+async function removeBlob(
+  { db, blobs, faultPoint }: Registry,
+  { digest, location }: StoredBlob,
+): Promise<boolean> {
+  await faultPoint('blob unlinked')
+  return transaction(db, async (tx) => {
+    await lockDigest(tx, digest)
+    const blob = await findBlobState(tx, digest)
+    // An upload that took it over and put its bytes elsewhere left nobody to know of these.
+    const isAbandoned = blob !== undefined && blob.location !== location
+    if (!isAbandoned && blob?.isDeleting !== true) return false
+    await blobs.delete(location)
+    await faultPoint('blob bytes deleted')
+    if (isAbandoned) return false
+    await deleteBlob(tx, digest)
+    return true
+  })
+}
+
+export interface FinishOptions {
+  /** Blobs, at most. */
+  readonly limit: number
+  /** How long to wait before bytes go, as another process may have marked them only now. */
+  readonly settleMs?: number
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Goes on with removals that a crash or the storage cut off, and with those of commands.
+ *
+ * @returns how many blobs went
+ * @throws when the signal aborts the wait
+ */
+export async function finishRemovals(
+  registry: Registry,
+  { limit, settleMs = SETTLE_MS, signal }: FinishOptions,
+): Promise<number> {
+  let after = ''
+  let removed = 0
+  let left = limit
+  while (left > 0) {
+    const page = { after, limit: Math.min(left, PAGE) }
+    const marked = await listDeletingBlobs(registry.db, page)
+    const last = marked.at(-1)
+    if (last === undefined) break
+    // By then no process remembers them.
+    await sleep(settleMs, undefined, signal === undefined ? {} : { signal })
+    removed += await removeBlobs(registry, marked, signal)
+    left -= marked.length
+    after = last.digest
+  }
+  return removed
+}
+
+const PAGE = 1000

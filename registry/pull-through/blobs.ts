@@ -1,0 +1,123 @@
+import type { Digest } from '../../oci/digest.ts'
+import { findBlob, type StoredBlob } from '../../storage/metadata/blobs.ts'
+import { UpstreamFailure } from '../../upstream/failure.ts'
+import { type ReadOptions, readBlob } from '../blobs.ts'
+import type { Registry } from '../registry.ts'
+import { statedSize } from './descriptors.ts'
+import { asUpstreamError } from './failure.ts'
+import { soon } from './patience.ts'
+import type { UpstreamRepository } from './upstreams.ts'
+
+/** A blob of an upstream: kept here, or on its way. */
+export interface PulledBlob {
+  readonly sizeBytes: number
+  readonly from: 'cache' | 'upstream'
+  /** Where it is kept; undefined while it is on its way. */
+  readonly stored: StoredBlob | undefined
+  /** The bytes as they arrive. @throws what breaks them off */
+  readonly read: (options: ReadOptions) => AsyncIterable<Uint8Array>
+}
+
+/**
+ * The blob, once its size is known. It is then fetched whole, whoever leaves.
+ *
+ * @throws UpstreamError when it is neither here nor to be had
+ */
+export async function pullBlob(
+  registry: Registry,
+  source: UpstreamRepository,
+  digest: Digest,
+): Promise<PulledBlob> {
+  const { activity, uses } = registry.pullThrough
+  const { repository, upstream } = source
+  const { name } = upstream.rule
+  uses.blobUsed(repository, digest)
+  const stored = await findKept(registry, source, digest)
+  if (stored !== undefined) {
+    activity.hit(name)
+    return counted(registry, source, {
+      sizeBytes: stored.sizeBytes,
+      from: 'cache',
+      stored,
+      read: (options) => readBlob(registry, stored, options),
+    })
+  }
+  activity.miss(name)
+  return asking(source, digest, () => join(registry, source, digest))
+}
+
+async function join(
+  registry: Registry,
+  source: UpstreamRepository,
+  digest: Digest,
+): Promise<PulledBlob> {
+  const { db, pullThrough } = registry
+  const fetch = pullThrough.fetches.join(registry, source, digest)
+  const sizeBytes = await soon(fetch.size(), pullThrough.patience.content, source.upstream).catch(
+    async (error: unknown) => {
+      // Better the headers now and the bytes later than a client that gives up.
+      const isOnItsWay = fetch.state === 'growing'
+      const stated = isOnItsWay ? await statedSize(db, source.repository, digest) : undefined
+      if (stated === undefined) throw error
+      return stated
+    },
+  )
+  const everything = { first: 0, last: sizeBytes - 1 }
+  const read = ({ range = everything, signal }: ReadOptions) => fetch.read(range, signal)
+  return counted(registry, source, { sizeBytes, from: 'upstream', stored: undefined, read })
+}
+
+/** The same, with what is sent of it counted. */
+function counted(
+  { pullThrough }: Registry,
+  { upstream }: UpstreamRepository,
+  blob: PulledBlob,
+): PulledBlob {
+  const read = (options: ReadOptions) => {
+    const { first, last } = options.range ?? { first: 0, last: blob.sizeBytes - 1 }
+    pullThrough.activity.served(upstream.rule.name, last - first + 1)
+    return blob.read(options)
+  }
+  return { ...blob, read }
+}
+
+/**
+ * How large the blob is. None of it is fetched.
+ *
+ * @throws UpstreamError when it is neither here nor there
+ */
+export async function statPulledBlob(
+  registry: Registry,
+  source: UpstreamRepository,
+  digest: Digest,
+): Promise<Pick<PulledBlob, 'sizeBytes' | 'from'>> {
+  const stored = await findKept(registry, source, digest)
+  if (stored !== undefined) return { sizeBytes: stored.sizeBytes, from: 'cache' }
+  const { client } = source.upstream
+  const signal = AbortSignal.timeout(registry.pullThrough.patience.content)
+  const sizeBytes = await asking(source, digest, () =>
+    client.statBlob(source.remote, digest, { signal }),
+  )
+  return { sizeBytes, from: 'upstream' }
+}
+
+function findKept({ db, cache }: Registry, { repository }: UpstreamRepository, digest: Digest) {
+  return cache.blob(repository, digest, () => findBlob(db, repository, digest))
+}
+
+/** Turns the upstream's failures into what a client is told, and remembers what is not there. */
+async function asking<T>(
+  { upstream, repository }: UpstreamRepository,
+  digest: Digest,
+  work: () => Promise<T>,
+): Promise<T> {
+  const key = `blob ${repository}@${digest}`
+  try {
+    upstream.refuse(key)
+    return await work()
+  } catch (error) {
+    if (!(error instanceof UpstreamFailure)) throw error
+    upstream.remember(key, error, { isKept: false })
+    throw asUpstreamError(error, 'BLOB_UNKNOWN')
+  }
+}

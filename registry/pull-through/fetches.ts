@@ -1,0 +1,105 @@
+import { randomUUID } from 'node:crypto'
+import { stat } from 'node:fs/promises'
+import type { Logger } from 'pino'
+import type { Digest } from '../../oci/digest.ts'
+import type { Spool } from '../../storage/blob/spool.ts'
+import type { Pool } from '../../storage/metadata/database.ts'
+import { type FetchClaim, renewFetches } from '../../storage/metadata/fetches.ts'
+import { UpstreamFailure } from '../../upstream/failure.ts'
+import type { Registry } from '../registry.ts'
+import { BlobFetch } from './blob-fetch.ts'
+import type { UpstreamRepository } from './upstreams.ts'
+
+const CLAIM_SECONDS = 15
+const RENEW_EVERY_MS = 4000
+
+export interface FetchesOptions {
+  readonly db: Pool
+  /** Names this process in its claims: a UUID. */
+  readonly process?: string
+  /** Where blobs grow whose store has no file for it. */
+  readonly spool: Spool
+  readonly log: Pick<Logger, 'warn' | 'info'>
+}
+
+/**
+ * Blobs on their way from upstreams to this process: one fetch for each digest, however many wait
+ * for it. Of all processes on the database one fetches a digest, and the others follow.
+ *
+ * A fetch belongs to nobody who waits for it, and goes on when they leave.
+ */
+export class Fetches {
+  readonly spool: Spool
+  readonly process: string
+  readonly #db: Pool
+  readonly #log: FetchesOptions['log']
+  readonly #underWay = new Map<Digest, BlobFetch>()
+  readonly #closing = new AbortController()
+  #renewal: NodeJS.Timeout | undefined
+
+  constructor({ db, process = randomUUID(), spool, log }: FetchesOptions) {
+    this.#db = db
+    this.#log = log
+    this.spool = spool
+    this.process = process
+  }
+
+  /** How many blobs are on their way to this process. */
+  get size(): number {
+    return this.#underWay.size
+  }
+
+  get claim(): FetchClaim {
+    return { process: this.process, seconds: CLAIM_SECONDS }
+  }
+
+  /** The fetch of a digest, begun unless it is under way. */
+  join(registry: Registry, source: UpstreamRepository, digest: Digest): BlobFetch {
+    const underWay = this.#underWay.get(digest)
+    if (underWay !== undefined) return underWay
+    const fetch = new BlobFetch(registry, this, source, digest)
+    this.#underWay.set(digest, fetch)
+    this.#renewal ??= setInterval(() => void this.#renew(), RENEW_EVERY_MS).unref()
+    void this.#run(fetch)
+    return fetch
+  }
+
+  /** The file in which the bytes of an upload session grow; undefined when it is not on this machine. */
+  async fileOf({ blobs }: Registry, uploadId: string): Promise<string | undefined> {
+    const file = blobs.growingFile?.(uploadId) ?? this.spool.fileOf(uploadId)
+    const isHere = await stat(file).then(
+      () => true,
+      () => false,
+    )
+    return isHere ? file : undefined
+  }
+
+  /** Breaks off what is under way; what has arrived is kept, for the next process to go on with. */
+  async close(): Promise<void> {
+    this.#closing.abort(new UpstreamFailure('unavailable', 'the server stops'))
+    clearInterval(this.#renewal)
+    await Promise.all([...this.#underWay.values()].map((fetch) => fetch.ended))
+  }
+
+  async #run(fetch: BlobFetch): Promise<void> {
+    const { digest, source } = fetch
+    const failure = await fetch.run(this.#closing.signal)
+    this.#underWay.delete(digest)
+    if (failure !== undefined) {
+      const { repository } = source
+      this.#log.warn({ err: failure, repository, digest }, 'blob not fetched')
+    }
+    if (this.#underWay.size > 0) return
+    clearInterval(this.#renewal)
+    this.#renewal = undefined
+  }
+
+  async #renew(): Promise<void> {
+    const mine = [...this.#underWay.values()].filter((fetch) => fetch.isOwn)
+    const digests = mine.map((fetch) => fetch.digest)
+    const renewed = await renewFetches(this.#db, digests, this.claim).catch(() => undefined)
+    if (renewed === undefined) return
+    // Another process fetches it by now. The session of the upload keeps the two apart.
+    for (const fetch of mine) if (!renewed.includes(fetch.digest)) fetch.claimLost()
+  }
+}

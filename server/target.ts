@@ -1,0 +1,82 @@
+import { RegistryError } from '../oci/errors.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import { UpstreamError } from '../registry/pull-through/failure.ts'
+import { type Located, locate } from '../registry/pull-through/locate.ts'
+import type { Registry } from '../registry/registry.ts'
+import { only } from './http/query.ts'
+import type { Resource } from './http/v2-path.ts'
+import type { RequestContext, Target } from './state.ts'
+
+export interface AskedTarget {
+  readonly name: RepositoryName
+  readonly resource: Resource
+  readonly action: 'pull' | 'push' | 'delete' | 'overwrite'
+}
+
+export type LocatedTarget = Omit<Target, 'reference'> & Located
+
+/**
+ * What a name stands for: itself, or a repository of an upstream. From then on the rules of that
+ * repository count, and a token that was issued for the name counts for it.
+ */
+export function locateTarget(
+  registry: Registry,
+  ctx: RequestContext,
+  asked: AskedTarget,
+): LocatedTarget | Promise<LocatedTarget> {
+  const { upstreams } = registry.pullThrough
+  if (upstreams.all.length > 0) return locateAmong(registry, ctx, asked)
+  return { asked: asked.name, repository: asked.name, source: undefined }
+}
+
+async function locateAmong(
+  registry: Registry,
+  ctx: RequestContext,
+  { name, resource, action }: AskedTarget,
+): Promise<LocatedTarget> {
+  const namespace = namespaceOf(ctx)
+  const content = resource === 'manifest' ? 'manifest' : 'other content'
+  const wants = action === 'pull' ? content : 'change'
+  const located = await locate(registry, { name, namespace, wants })
+  const { repository, isScoped, isAmbiguous } = located
+  if (isScoped && namespace !== undefined) ctx.set('OCI-Namespace', namespace)
+  const access = ctx.state.access.standingFor(name, repository)
+  // Who may not pull what is outside is answered as if there were nothing outside.
+  if (isAmbiguous && !access.allows(repository, 'pull')) {
+    return { asked: name, repository: name, source: undefined }
+  }
+  if (repository !== name) ctx.state.access = access
+  return { asked: name, ...located }
+}
+
+/** The registry that `?ns=` names; '' when it names two. */
+function namespaceOf(ctx: RequestContext): string | undefined {
+  const named = only(ctx, 'ns')
+  return named === '' ? undefined : (named ?? '')
+}
+
+/** @throws RegistryError DENIED: what an upstream has is changed there */
+export function refusePush({ upstream, repository }: LocatedTarget): void {
+  if (upstream === undefined) return
+  throw new RegistryError('DENIED', `${repository} is kept of ${upstream}, and cannot be pushed to`)
+}
+
+/**
+ * What to throw for a name that was asked for outside in vain, where it could have been that of
+ * something hosted: to who may not pull such a name here it looks as what is private does.
+ */
+export function concealed(
+  error: unknown,
+  { isAmbiguous, asked }: LocatedTarget,
+  { access }: RequestContext['state'],
+): unknown {
+  const isTelling =
+    error instanceof UpstreamError || (error instanceof RegistryError && error.status === 404)
+  if (!isAmbiguous || !isTelling) return error
+  try {
+    access.require(asked, 'pull')
+    return error
+  } catch (refusal) {
+    return refusal
+  }
+}
