@@ -16,6 +16,8 @@ export interface Bench {
   readonly scale: Scale
   readonly workers: number
   readonly profileDirectory: string | undefined
+  /** Where both pull through; left out, they pull through nothing. */
+  readonly upstreamUrl?: string
   /** A directory of this run; cases make what they need below it and remove it. */
   readonly directory: string
   /** The servers that run now, for whoever has to end early. */
@@ -32,8 +34,13 @@ export async function withPair<T>(
   const start = async (side: Side) => {
     const directory = path.join(bench.directory, side)
     await mkdir(directory)
-    const { profileDirectory } = bench
-    const peer = await bench.kinds[side].start({ directory, workers, profileDirectory })
+    const { profileDirectory, upstreamUrl } = bench
+    const peer = await bench.kinds[side].start({
+      directory,
+      workers,
+      profileDirectory,
+      upstreamUrl,
+    })
     started.push(peer)
     bench.running.add(peer)
     return peer

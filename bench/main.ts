@@ -6,6 +6,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Bench } from './bench.ts'
 import type { Case } from './cases/case.ts'
+import { coldPullsCase } from './cases/cold-pulls.ts'
 import { headBlobsCase } from './cases/head-blobs.ts'
 import { listingsCase } from './cases/listings.ts'
 import { manifestsCase } from './cases/manifests.ts'
@@ -15,6 +16,7 @@ import { pushImagesCase } from './cases/push-images.ts'
 import { pushLayerCase } from './cases/push-layer.ts'
 import { slowUploadsCase } from './cases/slow-uploads.ts'
 import { tokensCase } from './cases/tokens.ts'
+import { warmPullsCase } from './cases/warm-pulls.ts'
 import type { Comparison } from './comparison.ts'
 import { describeEnvironment, requireSpace } from './environment.ts'
 import { type Options, parseOptions, usage } from './options.ts'
@@ -32,6 +34,8 @@ const cases: readonly Case[] = [
   listingsCase,
   slowUploadsCase,
   tokensCase,
+  coldPullsCase,
+  warmPullsCase,
 ]
 
 const resultsFile = fileURLToPath(new URL('RESULTS.md', import.meta.url))

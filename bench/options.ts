@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 
 export const usage = `Usage: npm run bench -- [options]
 
-  --only a,c      run only these cases, of a to h
+  --only a,c      run only these cases, of a to k
   --quick         small sizes and few rounds: to see that it runs, not to believe its figures
   --rounds N      rounds of every case, instead of 5 (3 where a round moves 1 GiB or more)
   --workers N     Slipway processes that share the socket (default 1)
@@ -30,6 +30,8 @@ export interface Scale {
   /** Of cases whose round takes long. */
   readonly longRounds: number
   readonly layerBytes: number
+  /** Of one that is pulled through a cache that does not have it. */
+  readonly coldLayerBytes: number
   readonly parallelBlobs: number
   readonly blobBytes: number
   readonly images: number
@@ -46,6 +48,7 @@ const full: Scale = {
   rounds: 5,
   longRounds: 3,
   layerBytes: 2 ** 30,
+  coldLayerBytes: 256 * 2 ** 20,
   parallelBlobs: 64,
   blobBytes: 4 * 2 ** 20,
   images: 500,
@@ -62,6 +65,7 @@ const quick: Scale = {
   rounds: 2,
   longRounds: 1,
   layerBytes: 128 * 2 ** 20,
+  coldLayerBytes: 32 * 2 ** 20,
   images: 100,
   rateSeconds: 1,
   tags: 500,

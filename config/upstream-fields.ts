@@ -129,7 +129,7 @@ export const UPSTREAM_FIELDS = {
   staleSeconds: {
     schema: seconds,
     standard: '2592000',
-    text: 'For how long after that what is kept is served when the upstream fails.',
+    text: 'For how long after the upstream was asked with success a tag is served when it fails.',
   },
   negativeSeconds: {
     schema: seconds,

@@ -21,7 +21,8 @@ create index manifests_by_use on manifests (used_at) where used_at is not null;
 create index tags_pinned on tags (repository_id) where pinned;
 create index blobs_not_live on blobs (digest) where state <> 'live';
 
--- One row for each digest that is being fetched, and for each whose fetch broke off and may go on.
+-- One row for each blob that is being fetched, and for each whose fetch broke off and may go on; and one for each
+-- manifest, by 'manifest ' and its digest.
 -- Nobody else fetches it before claimed_until.
 create table fetches (
   digest        text collate "C" primary key,

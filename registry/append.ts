@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/errors.ts'
 import type { Upload } from '../storage/blob/blob-store.ts'
 import { receive } from './receive.ts'
@@ -17,6 +18,11 @@ export interface Chunk {
   readonly contentLength: number | undefined
   /** Called when all bytes of the blob are here: throws when they are not wanted any more. */
   readonly confirm?: () => Promise<void>
+  /**
+   * Called when the body has ended, with the digest of all bytes so far: before they are durable.
+   * Undefined when it is not known.
+   */
+  readonly received?: (digest: Digest | undefined) => void
 }
 
 /** The chunk begins elsewhere than the upload ends. The session is as it was. */
@@ -42,7 +48,7 @@ export interface AppendOptions {
 export async function append(
   { blobs, limits }: Registry,
   lock: UploadLock,
-  { body, first, length, contentLength }: Chunk,
+  { body, first, length, contentLength, received }: Chunk,
   { hash, expectsMore, verify }: AppendOptions,
 ): Promise<Upload> {
   const { session, signal } = lock
@@ -61,6 +67,7 @@ export async function append(
       throw new RegistryError('SIZE_INVALID', `${length} bytes announced, ${bytes} received`)
     }
     verify?.()
+    received?.(hash?.digest())
     upload = await writer.finish()
   } catch (error) {
     if (signal.reason instanceof ClaimLost) await writer.abandon()

@@ -45,6 +45,8 @@ export class MetadataCache {
   readonly #tags = new LRUCache<string, Digest>({ max: ENTRIES })
   readonly #blobs = new LRUCache<string, StoredBlob>({ max: ENTRIES })
   readonly #repositories = new LRUCache<RepositoryName, RepositoryId>({ max: ENTRIES })
+  readonly #upstreamTags = new LRUCache<string, FreshTag>({ max: ENTRIES })
+  readonly #kinds = new LRUCache<RepositoryName, RepositoryKind>({ max: ENTRIES })
 
   /** `on`: true in the only process of a database; false remembers nothing. */
   constructor(on: boolean | Hearing, manifestBytes: number = MANIFEST_BYTES) {
@@ -85,6 +87,41 @@ export class MetadataCache {
     return this.#through(this.#blobs, { key: `${repository}@${digest}`, read })
   }
 
+  /** What a tag of an upstream names, as long as that need not be asked again. */
+  freshTag(
+    repository: RepositoryName,
+    tag: Tag,
+    read: () => Promise<FreshTag | undefined>,
+  ): Promise<FreshTag | undefined> | FreshTag {
+    if (!this.#isAlone) return read()
+    const key = `${repository}:${tag}`
+    const known = this.#upstreamTags.get(key)
+    if (known !== undefined && known.freshUntilMs > performance.now()) return known
+    return this.#fill(this.#upstreamTags, { key, read })
+  }
+
+  /**
+   * Whether a repository is hosted, keeps what is pulled, or is not there: of those that are there
+   * only a delete can change it.
+   */
+  kind(
+    repository: RepositoryName,
+    read: () => Promise<RepositoryKind>,
+  ): Promise<RepositoryKind> | RepositoryKind {
+    if (!this.#isCurrent()) return read()
+    const known = this.#kinds.get(repository)
+    if (known !== undefined) return known
+    const keeps = (kind: RepositoryKind) => this.#isAlone || kind !== 'none'
+    const filled = this.#fill(this.#kinds, { key: repository, read, keeps })
+    return filled.then((kind) => kind ?? 'none')
+  }
+
+  /** For a repository that was created. */
+  forgetKind(repository: RepositoryName): void {
+    this.#generation++
+    this.#kinds.delete(repository)
+  }
+
   /** Unlike the others on in every process: a stale id is found out by its foreign key. */
   repositoryId(name: RepositoryName): RepositoryId | undefined {
     return this.#repositories.get(name)
@@ -100,7 +137,10 @@ export class MetadataCache {
 
   forgetTags(repository: RepositoryName, tags: readonly Tag[]): void {
     this.#generation++
-    for (const tag of tags) this.#tags.delete(`${repository}:${tag}`)
+    for (const tag of tags) {
+      this.#tags.delete(`${repository}:${tag}`)
+      this.#upstreamTags.delete(`${repository}:${tag}`)
+    }
   }
 
   forgetManifest(repository: RepositoryName, digest: Digest): void {
@@ -111,6 +151,12 @@ export class MetadataCache {
   forgetBlob(repository: RepositoryName, digest: Digest): void {
     this.#generation++
     this.#blobs.delete(`${repository}@${digest}`)
+  }
+
+  /** Everything that upstreams said is to be asked again. */
+  forgetUpstreamTags(): void {
+    this.#generation++
+    this.#upstreamTags.clear()
   }
 
   /** Forgets at least what is not true any more. */
@@ -127,6 +173,8 @@ export class MetadataCache {
     this.#tags.clear()
     this.#blobs.clear()
     this.#repositories.clear()
+    this.#kinds.clear()
+    this.#upstreamTags.clear()
   }
 
   #through<Value extends {}>(
@@ -136,9 +184,9 @@ export class MetadataCache {
     return cache.get(reading.key) ?? this.#fill(cache, reading)
   }
 
-  async #fill<Value extends {}>(
-    cache: LRUCache<string, Value>,
-    { key, read, keeps = () => true }: Reading<Value>,
+  async #fill<Key extends string, Value extends {}>(
+    cache: LRUCache<Key, Value>,
+    { key, read, keeps = () => true }: Reading<Value, Key>,
   ): Promise<Value | undefined> {
     const generation = this.#generation
     const value = await read()
@@ -149,8 +197,16 @@ export class MetadataCache {
   }
 }
 
-interface Reading<Value> {
-  readonly key: string
+export type RepositoryKind = 'hosted' | 'cache' | 'none'
+
+export interface FreshTag {
+  readonly digest: Digest
+  /** By `performance.now()`. */
+  readonly freshUntilMs: number
+}
+
+interface Reading<Value, Key = string> {
+  readonly key: Key
   readonly read: () => Promise<Value | undefined>
   /** Whether it may be remembered. */
   readonly keeps?: (value: Value) => boolean

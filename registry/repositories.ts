@@ -13,6 +13,7 @@ import {
   type RepositoryId,
 } from '../storage/metadata/repositories.ts'
 import { listTags } from '../storage/metadata/tags.ts'
+import { forgetting, type RepositoryKind } from './metadata-cache.ts'
 import { type Page, type PageRequest, pageOf } from './page.ts'
 import type { Registry } from './registry.ts'
 import { revoking } from './revocation.ts'
@@ -62,6 +63,18 @@ export async function requireRepository(
   return id
 }
 
+/** Whether it is hosted, keeps what is pulled from an upstream, or is not there. */
+export function kindOf(
+  { db, cache }: Registry,
+  repository: RepositoryName,
+): Promise<RepositoryKind> | RepositoryKind {
+  return cache.kind(repository, async () => {
+    const row = await findRepositoryRow(db, repository)
+    if (row === undefined) return 'none'
+    return row.upstream === null ? 'hosted' : 'cache'
+  })
+}
+
 /** A remembered repository was deleted meanwhile. */
 export class RepositoryGone extends Error {
   override readonly name = 'RepositoryGone'
@@ -78,58 +91,59 @@ export class RepositoryGone extends Error {
  *
  * @throws RegistryError DENIED when it keeps what was pulled from an upstream
  */
-export function inRepository<T>(
+export async function inRepository<T>(
   registry: Registry,
   repository: RepositoryName,
   work: (id: RepositoryId) => Promise<T>,
 ): Promise<T> {
-  return inRepositoryBy(registry, repository, {
-    ensure: () => ensureHosted(registry, repository),
-    work,
-  })
-}
-
-/** The same for a repository that keeps what is pulled from the upstream. */
-export function inCache<T>(
-  registry: Registry,
-  { repository, upstream }: { readonly repository: RepositoryName; readonly upstream: string },
-  work: (id: RepositoryId) => Promise<T>,
-): Promise<T> {
-  const ensure = async () => {
-    const id = await ensureCache(registry.db, repository, upstream)
-    if (id === undefined) throw new RegistryError('DENIED', `${repository} is hosted here by now`)
-    return id
-  }
-  return inRepositoryBy(registry, repository, { ensure, work })
-}
-
-interface InRepository<T> {
-  readonly ensure: () => Promise<RepositoryId>
-  readonly work: (id: RepositoryId) => Promise<T>
-}
-
-async function inRepositoryBy<T>(
-  { cache }: Registry,
-  repository: RepositoryName,
-  { ensure, work }: InRepository<T>,
-): Promise<T> {
+  const { cache } = registry
   const remembered = cache.repositoryId(repository)
   if (remembered !== undefined) {
     try {
       return await work(remembered)
     } catch (error) {
-      if (!(error instanceof RepositoryGone) && !isForeignKeyViolation(error)) throw error
+      if (!isGone(error)) throw error
       cache.forgetRepositoryId(repository)
     }
   }
-  const id = await ensure()
+  const id = await ensureHosted(registry, repository)
   cache.rememberRepositoryId(repository, id)
   return work(id)
 }
 
-async function ensureHosted({ db }: Registry, repository: RepositoryName): Promise<RepositoryId> {
+async function ensureHosted(
+  { db, cache }: Registry,
+  repository: RepositoryName,
+): Promise<RepositoryId> {
   const row = await findRepositoryRow(db, repository)
-  if (row === undefined) return ensureRepository(db, repository)
+  if (row === undefined) {
+    const forget = () => cache.forgetKind(repository)
+    return forgetting(forget, () => ensureRepository(db, repository))
+  }
   if (row.upstream === null) return row.id
   throw new RegistryError('DENIED', `${repository} keeps what was pulled from ${row.upstream}`)
+}
+
+/** The same for a repository that keeps what is pulled from an upstream. */
+export async function inCache<T>(
+  { db, cache }: Registry,
+  { repository, upstream }: { readonly repository: RepositoryName; readonly upstream: string },
+  work: (id: RepositoryId) => Promise<T>,
+): Promise<T> {
+  const found = await findRepositoryRow(db, repository)
+  if (found?.upstream === upstream) {
+    try {
+      return await work(found.id)
+    } catch (error) {
+      if (!isGone(error)) throw error
+    }
+  }
+  const forget = () => cache.forgetKind(repository)
+  const id = await forgetting(forget, () => ensureCache(db, repository, upstream))
+  if (id === undefined) throw new RegistryError('DENIED', `${repository} is hosted here by now`)
+  return work(id)
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof RepositoryGone || isForeignKeyViolation(error)
 }

@@ -94,7 +94,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     await db.end()
   }
   const prepare = async () => {
-    await followUpstreams(upstreams, { config, db, changes, log })
+    await followUpstreams(upstreams, { config, db, changes, cache: shared.cache, log })
     return access.prepare()
   }
   const firstPassword = await prepare().catch(async (error: unknown) => {

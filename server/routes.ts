@@ -23,7 +23,7 @@ import { recording } from './http/trail.ts'
 import { parseV2Path, type Resource, rawPath } from './http/v2-path.ts'
 import { RateLimit } from './middleware/rate-limit.ts'
 import type { RepositoryHandler, RequestContext, RequestState } from './state.ts'
-import { concealed, locateTarget, refusePush } from './target.ts'
+import { concealed, locateTarget, refuseUpstreams } from './target.ts'
 
 interface RepositoryRoute {
   /** As metrics and the log name it. */
@@ -100,7 +100,7 @@ export async function handleV2(
     const { access } = ctx.state
     access.require(repository, action)
     try {
-      if (action === 'push') refusePush(target)
+      refuseUpstreams(target, action)
       await route.handle(registry, { ...target, reference: path.reference }, ctx)
     } catch (error) {
       const scopes = [scopeFor(repository, action)]

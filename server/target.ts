@@ -55,10 +55,24 @@ function namespaceOf(ctx: RequestContext): string | undefined {
   return named === '' ? undefined : (named ?? '')
 }
 
-/** @throws RegistryError DENIED: what an upstream has is changed there */
-export function refusePush({ upstream, repository }: LocatedTarget): void {
+/**
+ * @throws RegistryError DENIED for a push, as what an upstream has is changed there; NAME_UNKNOWN
+ *   for a pull of what is not to be asked for any more, be it kept here
+ */
+export function refuseUpstreams(
+  { upstream, source, repository }: LocatedTarget,
+  action: AskedTarget['action'],
+): void {
   if (upstream === undefined) return
-  throw new RegistryError('DENIED', `${repository} is kept of ${upstream}, and cannot be pushed to`)
+  if (action === 'push') {
+    throw new RegistryError(
+      'DENIED',
+      `${repository} is kept of ${upstream}, and cannot be pushed to`,
+    )
+  }
+  if (action === 'pull' && source === undefined) {
+    throw new RegistryError('NAME_UNKNOWN', `${repository} is not to be asked for`)
+  }
 }
 
 /**

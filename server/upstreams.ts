@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts'
 import { conflictsOf, parseUpstream, type UpstreamDefinition } from '../config/upstream-settings.ts'
 import { compileGlob } from '../oci/glob.ts'
 import { Upstream, type UpstreamRule, type Upstreams } from '../registry/pull-through/upstreams.ts'
+import type { Registry } from '../registry/registry.ts'
 import type { Changes } from '../storage/metadata/changes.ts'
 import type { Queryable } from '../storage/metadata/database.ts'
 import { listUpstreams } from '../storage/metadata/upstreams.ts'
@@ -19,11 +20,13 @@ export interface UpstreamsOptions {
  */
 export async function followUpstreams(
   upstreams: Upstreams,
-  options: UpstreamsOptions & { readonly changes: Changes },
+  options: UpstreamsOptions & Pick<Registry, 'cache'> & { readonly changes: Changes },
 ): Promise<void> {
+  const { cache } = options
   const loader = new UpstreamLoader(upstreams, options)
   options.changes.on('upstreams changed', () => {
     // What was not there a moment ago may be there now, or may be asked for in another way.
+    cache.forgetUpstreamTags()
     for (const upstream of upstreams.all) upstream.forgetFailures()
     loader.load().catch((error: unknown) => {
       options.log.warn({ err: error }, 'upstreams not read again')

@@ -10,9 +10,9 @@ try {
   send({ kind: 'ready' })
   await go
   const started = performance.now()
-  const rate = await load()
+  const findings = await load()
   const seconds = (performance.now() - started) / 1000
-  send({ kind: 'done', result: { seconds, ...(rate && { rate }) } })
+  send({ kind: 'done', result: { seconds, ...findings } })
 } catch (error) {
   send({ kind: 'failed', reason: `${job.kind}: ${String(error)}` })
 }

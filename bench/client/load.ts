@@ -1,7 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { Job } from './loads.ts'
+import type { Findings, Job } from './loads.ts'
+import type { PullsJob, PullTimes } from './pulls.ts'
 import type { Rate, RateLoad } from './rate.ts'
 
 /** What the load generator tells the driver. */
@@ -10,10 +11,8 @@ export type LoadMessage =
   | { readonly kind: 'done'; readonly result: LoadResult }
   | { readonly kind: 'failed'; readonly reason: string }
 
-interface LoadResult {
+interface LoadResult extends Findings {
   readonly seconds: number
-  /** Of loads that go on for a time, not until something is done. */
-  readonly rate?: Rate
 }
 
 /** A load that waits in a process of its own, so that its work is not in anyone's way. */
@@ -49,6 +48,12 @@ export async function measureHeads(load: Omit<RateLoad, 'method'>): Promise<Rate
   const { rate } = await prepared.run()
   if (rate === undefined) throw new Error('the load generator gave no rate')
   return rate
+}
+
+/** @throws Error when any answer is not the whole of the blob */
+export async function measurePulls(pulls: Omit<PullsJob, 'kind'>): Promise<readonly PullTimes[]> {
+  const prepared = await prepare({ ...pulls, kind: 'pulls' })
+  return (await prepared.run()).pulls ?? []
 }
 
 async function nextMessage(child: ChildProcess): Promise<LoadMessage> {

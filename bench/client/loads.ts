@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Connection, frameChunk, lastChunk, requestHead } from './connection.ts'
 import { uniqueConfig } from './content.ts'
 import { type HeadsJob, prepareHeads } from './heads.ts'
+import { type PullsJob, type PullTimes, preparePulls } from './pulls.ts'
 import {
   beginUpload,
   expectStatus,
@@ -60,13 +61,27 @@ interface ListingsJob {
   readonly concurrency: number
 }
 
-export type Job = HeadsJob | BlobsJob | ImagesJob | SlowUploadsJob | ListingsJob
+export type Job = HeadsJob | PullsJob | BlobsJob | ImagesJob | SlowUploadsJob | ListingsJob
 
-/** A load whose content and connections are ready; some give a rate. */
-export type Load = () => Promise<Rate | void>
+/** What a load finds, besides how long it takes. */
+export interface Findings {
+  /** Of loads that go on for a time, not until something is done. */
+  readonly rate?: Rate
+  readonly pulls?: readonly PullTimes[]
+}
 
-export function prepareLoad(job: Job): Promise<Load> {
-  if (job.kind === 'heads') return prepareHeads(job)
+/** A load whose content and connections are ready. */
+export type Load = () => Promise<Findings | void>
+
+export async function prepareLoad(job: Job): Promise<Load> {
+  if (job.kind === 'heads') {
+    const heads = await prepareHeads(job)
+    return async () => ({ rate: await heads() })
+  }
+  if (job.kind === 'pulls') {
+    const pulls = await preparePulls(job)
+    return async () => ({ pulls: await pulls() })
+  }
   if (job.kind === 'blobs') return prepareBlobs(job)
   if (job.kind === 'images') return prepareImages(job)
   if (job.kind === 'slow uploads') return prepareSlowUploads(job)

@@ -5,17 +5,23 @@ import type { Peer, PeerKind, PeerSettings } from './peer.ts'
 import { freePort, startServer } from './server-process.ts'
 
 /** Debian's docker-registry: filesystem storage, descriptors cached in memory, logs off. */
-export const dockerRegistry: PeerKind = { name: 'docker-registry', version, start }
+export const dockerRegistry: PeerKind = {
+  name: 'docker-registry',
+  upstreamPrefix: '',
+  version,
+  start,
+}
 
 async function version(): Promise<string> {
   const printed = await run('docker-registry', ['--version'])
   return printed.trim().split(' ').at(-1) ?? printed
 }
 
-async function start({ directory }: PeerSettings): Promise<Peer> {
+async function start({ directory, upstreamUrl }: PeerSettings): Promise<Peer> {
   const port = await freePort()
   const file = path.join(directory, 'config.yml')
-  await writeFile(file, configuration(path.join(directory, 'data'), port))
+  const proxy = upstreamUrl === undefined ? '' : `proxy:\n  remoteurl: ${upstreamUrl}\n`
+  await writeFile(file, configuration(path.join(directory, 'data'), port) + proxy)
   const { pid, stop } = await startServer({
     command: 'docker-registry',
     arguments: ['serve', file],

@@ -14,11 +14,15 @@ export interface PeerSettings {
   readonly workers: number
   /** Where a server written for Node leaves CPU profiles when it ends. */
   readonly profileDirectory: string | undefined
+  /** Of a registry that it pulls through. */
+  readonly upstreamUrl?: string | undefined
 }
 
 /** A registry that can be started any number of times. */
 export interface PeerKind {
   readonly name: string
+  /** What comes before the names of its upstream's repositories: `upstream/`, or nothing. */
+  readonly upstreamPrefix: string
   /** @throws Error when it is not installed */
   version(this: void): Promise<string>
   /** Resolves when the server answers requests. */

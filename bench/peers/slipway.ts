@@ -8,7 +8,12 @@ import { freePort, startServer } from './server-process.ts'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** The built Slipway of this checkout with its embedded Postgres, all durability on. */
-export const slipway: PeerKind = { name: 'Slipway', version, start }
+export const slipway: PeerKind = {
+  name: 'Slipway',
+  upstreamPrefix: 'upstream/',
+  version,
+  start,
+}
 
 async function version(): Promise<string> {
   const manifest = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as {
@@ -26,8 +31,8 @@ export const account = { name: 'admin', password: 'of the benchmark' }
  * by the same clients; a token that is shown is verified all the same.
  */
 export const slipwayWithTokens: PeerKind = {
+  ...slipway,
   name: 'Slipway with tokens',
-  version,
   start: async (settings) => {
     const rules = path.join(settings.directory, 'access.yml')
     await writeFile(
@@ -47,7 +52,7 @@ function start(settings: PeerSettings): Promise<Peer> {
 }
 
 async function startSlipway(
-  { directory, workers, profileDirectory }: PeerSettings,
+  { directory, workers, profileDirectory, upstreamUrl }: PeerSettings,
   environment: Readonly<Record<string, string>>,
 ): Promise<Peer> {
   const port = await freePort()
@@ -69,7 +74,15 @@ async function startSlipway(
       `127.0.0.1:${port}`,
       ...(workers > 1 ? ['--workers', String(workers)] : []),
     ],
-    environment: { SLIPWAY_LOG_LEVEL: 'warn', ...environment },
+    environment: {
+      SLIPWAY_LOG_LEVEL: 'warn',
+      ...(upstreamUrl !== undefined && {
+        SLIPWAY_UPSTREAMS: JSON.stringify({
+          upstream: { url: upstreamUrl, privateAddresses: true },
+        }),
+      }),
+      ...environment,
+    },
     directory,
     readyUrl: `http://127.0.0.1:${port}/readyz`,
   })

@@ -5,7 +5,7 @@ import { type ReadOptions, readBlob } from '../blobs.ts'
 import type { Registry } from '../registry.ts'
 import { statedSize } from './descriptors.ts'
 import { asUpstreamError } from './failure.ts'
-import { soon } from './patience.ts'
+import { soon, within } from './patience.ts'
 import type { UpstreamRepository } from './upstreams.ts'
 
 /** A blob of an upstream: kept here, or on its way. */
@@ -53,6 +53,8 @@ async function join(
 ): Promise<PulledBlob> {
   const { db, pullThrough } = registry
   const fetch = pullThrough.fetches.join(registry, source, digest)
+  // On its way for another repository: knowing its digest is no right to the bytes.
+  if (fetch.source.repository !== source.repository) await stat(registry, source, digest)
   const sizeBytes = await soon(fetch.size(), pullThrough.patience.content, source.upstream).catch(
     async (error: unknown) => {
       // Better the headers now and the bytes later than a client that gives up.
@@ -93,12 +95,22 @@ export async function statPulledBlob(
 ): Promise<Pick<PulledBlob, 'sizeBytes' | 'from'>> {
   const stored = await findKept(registry, source, digest)
   if (stored !== undefined) return { sizeBytes: stored.sizeBytes, from: 'cache' }
-  const { client } = source.upstream
-  const signal = AbortSignal.timeout(registry.pullThrough.patience.content)
-  const sizeBytes = await asking(source, digest, () =>
-    client.statBlob(source.remote, digest, { signal }),
-  )
+  const sizeBytes = await asking(source, digest, () => stat(registry, source, digest))
   return { sizeBytes, from: 'upstream' }
+}
+
+/** What the upstream says: asked once for all who want to know at the same time. */
+function stat(
+  { pullThrough }: Registry,
+  { upstream, repository, remote }: UpstreamRepository,
+  digest: Digest,
+): Promise<number> {
+  const { flights, patience } = pullThrough
+  return flights.join(`size ${repository}@${digest}`, () =>
+    within(upstream, patience.content, (signal) =>
+      upstream.client.statBlob(remote, digest, { signal }),
+    ),
+  )
 }
 
 function findKept({ db, cache }: Registry, { repository }: UpstreamRepository, digest: Digest) {

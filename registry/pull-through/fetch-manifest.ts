@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '../../oci/digest.ts'
 import type { Reference, Tag } from '../../oci/reference.ts'
-import { claimFetch, endFetch } from '../../storage/metadata/fetches.ts'
+import { claimFetch, endFetch, manifestKey } from '../../storage/metadata/fetches.ts'
 import { findManifest, type StoredManifest } from '../../storage/metadata/manifests.ts'
 import { markTagChecked } from '../../storage/metadata/upstream-tags.ts'
 import { UpstreamFailure } from '../../upstream/failure.ts'
@@ -70,6 +70,7 @@ export async function fetchManifest(
   const { fetches } = registry.pullThrough
   const { repository, remote, upstream } = source
   const reference: Reference = { kind: 'digest', digest }
+  const key = manifestKey(digest)
   const claim = { process: fetches.process, seconds: CLAIM_SECONDS }
   for (;;) {
     const there = await findManifest(db, repository, reference)
@@ -80,7 +81,7 @@ export async function fetchManifest(
         : storeManifest(registry, source, pulled, { tag, expected: digest })
     }
     // Requests for manifests are what rate limits count: of all processes one asks.
-    const isMine = changes === undefined || (await claimFetch(db, digest, claim)) !== undefined
+    const isMine = changes === undefined || (await claimFetch(db, key, claim)) !== undefined
     if (!isMine) {
       await sleep(POLL_MS, undefined, { signal })
       continue
@@ -89,7 +90,7 @@ export async function fetchManifest(
       const pulled = await upstream.client.getManifest(remote, reference, { signal })
       return await storeManifest(registry, source, pulled, { tag, expected: digest })
     } finally {
-      if (changes !== undefined) await endFetch(db, digest, fetches.process).catch(() => {})
+      if (changes !== undefined) await endFetch(db, key, fetches.process).catch(() => {})
     }
   }
 }

@@ -7,8 +7,10 @@ import { unlessAborted } from './aborted.ts'
 export interface Growth {
   /** Of the whole. */
   readonly sizeBytes: number
-  /** `whole`: complete, and its digest verified. */
+  /** `whole`: complete, and kept. */
   readonly state: 'growing' | 'whole' | 'failed'
+  /** Whether all bytes have arrived, and have the digest that they should have. */
+  readonly isVerified: boolean
   /** Why it failed. */
   readonly failure: unknown
   /** Bytes that were handed to whoever writes the file; they may take a moment to be in it. */
@@ -65,9 +67,10 @@ interface Place {
 async function readReady(
   file: FileHandle,
   { buffer, position, last }: Place,
-  { state, sizeBytes, failure }: Growth,
+  growth: Growth,
 ): Promise<number> {
-  const end = state === 'whole' ? last + 1 : Math.min(last + 1, sizeBytes - 1)
+  const { state, failure } = growth
+  const end = Math.min(last + 1, readable(growth))
   const wanted = Math.min(buffer.length, end - position)
   if (wanted > 0) {
     const { bytesRead } = await file.read(buffer, 0, wanted, position)
@@ -78,9 +81,14 @@ async function readReady(
   return 0
 }
 
+/** How many bytes readers may have: the last one only of what is verified. */
+function readable({ state, isVerified, sizeBytes }: Growth): number {
+  return isVerified || state === 'whole' ? sizeBytes : sizeBytes - 1
+}
+
 /** Waits until there may be more behind the place. */
 function progress(position: number, growth: Growth): Promise<void> {
-  const isLagging = position < Math.min(growth.arrived, growth.sizeBytes - 1)
+  const isLagging = position < Math.min(growth.arrived, readable(growth))
   return isLagging ? sleep(LAG_MS) : growth.changed()
 }
 

@@ -1,6 +1,7 @@
 import type { RepositoryName } from '../../oci/reference.ts'
-import { findRepositoryRow, isHostedNamespace } from '../../storage/metadata/repositories.ts'
+import { isHostedNamespace } from '../../storage/metadata/repositories.ts'
 import type { Registry } from '../registry.ts'
+import { kindOf } from '../repositories.ts'
 import type { Upstream, UpstreamRepository } from './upstreams.ts'
 
 /** What a client asks for. */
@@ -72,14 +73,13 @@ async function below(registry: Registry, upstream: Upstream, remote: string): Pr
   return { repository, source: upstream.repository(remote), upstream: upstream.rule.name }
 }
 
-async function isHosted({ db }: Registry, name: RepositoryName): Promise<boolean> {
-  const row = await findRepositoryRow(db, name)
-  return row !== undefined && row.upstream === null
+async function isHosted(registry: Registry, name: RepositoryName): Promise<boolean> {
+  return (await kindOf(registry, name)) === 'hosted'
 }
 
 /** Whether a name without a prefix may be asked for outside. */
 async function mayLeave(
-  { db }: Registry,
+  registry: Registry,
   { remote, repository }: UpstreamRepository,
   { name, wants }: Asked,
 ): Promise<boolean> {
@@ -87,12 +87,11 @@ async function mayLeave(
   // That is a host: it is meant for another registry, which no upstream stands for.
   if (namespace.includes('.')) return false
   const isOfficial = namespace === 'library'
-  const [row, isPrivate, kept] = await Promise.all([
-    findRepositoryRow(db, name),
-    isOfficial ? false : isHostedNamespace(db, namespace),
+  const [kind, isPrivate, kept] = await Promise.all([
+    kindOf(registry, name),
+    isOfficial ? false : isHostedNamespace(registry.db, namespace),
     // A push begins by asking for blobs: the name of what is about to be hosted is nobody's business.
-    wants === 'manifest' ? undefined : findRepositoryRow(db, repository),
+    wants === 'manifest' ? 'cache' : kindOf(registry, repository),
   ])
-  if (row !== undefined || isPrivate) return false
-  return wants === 'manifest' || kept !== undefined
+  return kind === 'none' && !isPrivate && kept === 'cache'
 }

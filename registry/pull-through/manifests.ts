@@ -63,11 +63,10 @@ async function byTag(
 ): Promise<PulledManifest> {
   const { flights, patience } = registry.pullThrough
   const { upstream, repository } = source
-  const { freshSeconds, staleSeconds } = upstream.rule
+  const { staleSeconds } = upstream.rule
+  const fresh = await findFresh(registry, source, tag)
+  if (fresh !== undefined) return { ...fresh, from: 'cache' }
   const kept = await findUpstreamTag(registry.db, repository, tag)
-  if (kept !== undefined && !kept.due && kept.ageSeconds < freshSeconds) {
-    return { ...kept, from: 'cache' }
-  }
   const isKept = kept !== undefined && kept.ageSeconds < staleSeconds
   try {
     return await asking(source, { kind: 'tag', tag }, { isKept }, async (key) => {
@@ -81,6 +80,25 @@ async function byTag(
     if (!isKept || !(error instanceof UpstreamError)) throw error
     return { ...kept, from: 'cache', staleBecause: error.details.join('; ') }
   }
+}
+
+/** What the tag names, if it need not be asked for. */
+async function findFresh(
+  { db, cache }: Registry,
+  { repository, upstream }: UpstreamRepository,
+  tag: Tag,
+): Promise<StoredManifest | undefined> {
+  let read: StoredManifest | undefined
+  const fresh = await cache.freshTag(repository, tag, async () => {
+    const kept = await findUpstreamTag(db, repository, tag)
+    const leftSeconds = upstream.rule.freshSeconds - (kept?.ageSeconds ?? Number.POSITIVE_INFINITY)
+    if (kept === undefined || kept.due || leftSeconds <= 0) return undefined
+    read = kept
+    return { digest: kept.digest, freshUntilMs: performance.now() + leftSeconds * 1000 }
+  })
+  if (fresh === undefined || read !== undefined) return read
+  const reference: Reference = { kind: 'digest', digest: fresh.digest }
+  return cache.manifest(repository, fresh.digest, () => findManifest(db, repository, reference))
 }
 
 /**

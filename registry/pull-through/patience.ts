@@ -18,3 +18,21 @@ export async function soon<T>(work: Promise<T>, ms: number, { rule }: Upstream):
     clearTimeout(timer)
   }
 }
+
+/**
+ * What the upstream answers, which is not waited for longer than `ms`, and broken off then.
+ *
+ * @throws UpstreamFailure
+ */
+export async function within<T>(
+  upstream: Upstream,
+  ms: number,
+  ask: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const leaving = new AbortController()
+  try {
+    return await soon(ask(leaving.signal), ms, upstream)
+  } finally {
+    leaving.abort()
+  }
+}

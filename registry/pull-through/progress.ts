@@ -7,6 +7,7 @@ export class Progress implements Growth {
   failure: unknown
   file: string | undefined
   arrived = 0
+  isVerified = false
   #change = () => {}
   #changed = this.#next()
 
@@ -26,6 +27,11 @@ export class Progress implements Growth {
   /** So many bytes, from the first on, were handed to whoever writes the file. */
   hasArrived(bytes: number): void {
     this.arrived = bytes
+    this.tick()
+  }
+
+  verified(): void {
+    this.isVerified = true
     this.tick()
   }
 

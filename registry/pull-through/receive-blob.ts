@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { Digest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/errors.ts'
-import { findBlob, findLiveBlobSize, linkLiveBlob } from '../../storage/metadata/blobs.ts'
+import { findLiveBlob, linkLiveBlob } from '../../storage/metadata/blobs.ts'
 import {
   endFetch,
   type FetchRecord,
@@ -42,13 +42,27 @@ const BUFFER_BYTES = 1024 * 1024
 export async function receiveBlob(registry: Registry, receiving: Receiving): Promise<void> {
   const { db } = registry
   const { fetches, digest } = receiving
+  // Ends the connection to the upstream whose body is not read any more.
+  const over = new AbortController()
+  const signal = AbortSignal.any([receiving.signal, over.signal])
   try {
-    if (!(await takeKnown(registry, receiving))) await fetchBlob(registry, receiving)
+    if (!(await takeKnown(registry, receiving))) {
+      await fetchBlob(registry, { ...receiving, signal })
+    }
   } catch (error) {
     await releaseFetch(db, digest, fetches.process).catch(() => {}) // or it runs out
-    throw error
+    throw isLost(error) ? new UpstreamFailure('unavailable', LOST, { cause: error }) : error
+  } finally {
+    over.abort()
   }
   await endFetch(db, digest, fetches.process)
+}
+
+const LOST = 'what was kept of the repository was deleted meanwhile'
+
+/** The session went with its repository, or ran out. */
+function isLost(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'BLOB_UPLOAD_UNKNOWN'
 }
 
 /**
@@ -61,12 +75,12 @@ async function takeKnown(
 ): Promise<boolean> {
   const { db, cache } = registry
   const { repository, remote, upstream } = source
-  const stored = await findBlob(db, repository, digest)
-  if (stored !== undefined) {
-    progress.opened(stored.sizeBytes)
+  const live = await findLiveBlob(db, repository, digest)
+  if (live === undefined) return false
+  if (live.isLinked) {
+    progress.opened(live.sizeBytes)
     return true
   }
-  if ((await findLiveBlobSize(db, digest)) === undefined) return false
   await upstream.client.statBlob(remote, digest, { signal })
   const sizeBytes = await inCache(registry, cacheOf(source), (id) => linkLiveBlob(db, id, digest))
   if (sizeBytes === undefined) return false
@@ -83,8 +97,11 @@ async function fetchBlob(registry: Registry, receiving: Receiving): Promise<void
     if (session === undefined || session.offset !== left.sizeBytes) {
       const from = session?.offset ?? 0
       const { client } = source.upstream
-      const body = await ResumingBody.open(client, source.remote, digest, { from, signal })
-      await checkSize(registry, receiving, body.sizeBytes)
+      const [body, stated] = await Promise.all([
+        ResumingBody.open(client, source.remote, digest, { from, signal }),
+        statedSize(registry.db, source.repository, digest),
+      ])
+      checkSize(registry, receiving, { sizeBytes: body.sizeBytes, stated })
       session ??= await startSession(registry, fetches, receiving)
       await take(registry, receiving, { session, body })
     }
@@ -95,14 +112,12 @@ async function fetchBlob(registry: Registry, receiving: Receiving): Promise<void
 }
 
 /** @throws UpstreamFailure when it is not the size that a manifest states, or more than is taken */
-async function checkSize(
-  { db, limits }: Registry,
+function checkSize(
+  { limits }: Registry,
   { source, digest }: Receiving,
-  sizeBytes: number,
-): Promise<void> {
-  const { repository, upstream } = source
-  const stated = await statedSize(db, repository, digest)
-  const { name } = upstream.rule
+  { sizeBytes, stated }: { readonly sizeBytes: number; readonly stated: number | undefined },
+): void {
+  const { name } = source.upstream.rule
   if (stated !== undefined && stated !== sizeBytes) {
     throw new UpstreamFailure('invalid', `${name}: ${digest} has ${sizeBytes} bytes, not ${stated}`)
   }
@@ -133,6 +148,10 @@ async function take(
       first: undefined,
       length: undefined,
       contentLength: body.sizeBytes - offset,
+      // Who waits need not wait for the disk as well.
+      received: (found) => {
+        if (found === receiving.digest && brokeOff === undefined) receiving.progress.verified()
+      },
     })
   } finally {
     stream.destroy()
@@ -140,32 +159,45 @@ async function take(
   if (brokeOff !== undefined) throw brokeOff.error
 }
 
-/** The chunks, each told of to all who wait; and first of all where they can be read. */
+/** The chunks, each told of to all who wait; and with the first where they can be read. */
 async function* passingOn(
   registry: Registry,
-  { fetches, source, digest, progress }: Receiving,
+  receiving: Receiving,
   { session, body }: { readonly session: FetchSession; readonly body: ResumingBody },
 ): AsyncGenerator<Uint8Array> {
+  const { progress, fetches } = receiving
   const { key, offset, spool } = session
-  const { sizeBytes } = body
-  progress.opened(sizeBytes)
+  progress.opened(body.sizeBytes)
   let arrived = offset
-  let isKnown = false
+  let announced: Promise<void> | undefined
   for await (const chunk of body) {
     await spool?.write(chunk)
-    if (!isKnown) {
-      isKnown = true
+    if (announced === undefined) {
       // Not earlier: until it is written to, the file may hold more than what counts.
-      const file = registry.blobs.growingFile?.(key.id) ?? fetches.spool.fileOf(key.id)
-      progress.growsIn(file)
-      const { process } = fetches
-      await inCache(registry, cacheOf(source), (repositoryId) =>
-        recordFetch(registry.db, digest, { process, repositoryId, uploadId: key.id, sizeBytes }),
-      )
+      progress.growsIn(registry.blobs.growingFile?.(key.id) ?? fetches.spool.fileOf(key.id))
+      announced = announce(registry, receiving, { id: key.id, sizeBytes: body.sizeBytes })
     }
     arrived += chunk.length
     progress.hasArrived(arrived)
     yield chunk
+  }
+  await announced
+}
+
+/** Tells the other processes, if it can be done. They follow later otherwise, or when it is there. */
+async function announce(
+  registry: Registry,
+  { fetches, source, digest }: Receiving,
+  { id: uploadId, sizeBytes }: { readonly id: string; readonly sizeBytes: number },
+): Promise<void> {
+  const { db, log } = registry
+  const { process } = fetches
+  try {
+    await inCache(registry, cacheOf(source), (repositoryId) =>
+      recordFetch(db, digest, { process, repositoryId, uploadId, sizeBytes }),
+    )
+  } catch (error) {
+    log.warn({ err: error, digest }, 'fetch not announced')
   }
 }
 
@@ -180,6 +212,7 @@ async function publish(
   } catch (error) {
     if (!(error instanceof RegistryError && error.code === 'DIGEST_INVALID')) throw error
     await cancelUpload(registry, key)
+    await fetches.spool.remove(key.id)
     const { name } = source.upstream.rule
     throw new UpstreamFailure('invalid', `${name}: sent other content for ${digest}`)
   }

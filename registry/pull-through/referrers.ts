@@ -5,7 +5,7 @@ import { UpstreamFailure } from '../../upstream/failure.ts'
 import { getReferrers, type ReferrersAnswer, type ReferrersRequest } from '../referrers.ts'
 import type { Registry } from '../registry.ts'
 import { asUpstreamError } from './failure.ts'
-import { soon } from './patience.ts'
+import { within } from './patience.ts'
 import type { UpstreamRepository } from './upstreams.ts'
 
 export interface PulledReferrers {
@@ -26,10 +26,11 @@ export async function pullReferrers(
   subject: Digest,
   request: ReferrersRequest,
 ): Promise<PulledReferrers> {
-  const leaving = new AbortController()
   try {
-    const asked = askFor(source, subject, leaving.signal)
-    const all = await soon(asked, registry.pullThrough.patience.content, source.upstream)
+    const { patience } = registry.pullThrough
+    const all = await within(source.upstream, patience.content, (signal) =>
+      askFor(source, subject, signal),
+    )
     return {
       descriptors: all.filter((each) => isOfType(each, request.artifactTypes)),
       next: undefined,
@@ -39,8 +40,6 @@ export async function pullReferrers(
     const kept = await getReferrers(registry, source.repository, subject, request)
     if (kept.descriptors.length === 0) throw asUpstreamError(error, 'NAME_UNKNOWN')
     return { ...kept, staleBecause: error.message }
-  } finally {
-    leaving.abort()
   }
 }
 

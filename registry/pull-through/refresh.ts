@@ -10,6 +10,8 @@ export type RefreshTarget =
   | { readonly repository: RepositoryName; readonly tag?: Tag }
 
 export type Refreshing = Pick<Registry, 'db'> & {
+  /** What the process remembers, if it is one that serves. */
+  readonly cache?: Pick<Registry['cache'], 'forgetUpstreamTags'>
   readonly changes?: Pick<Changes, 'announcing'> | undefined
 }
 
@@ -23,7 +25,10 @@ const BATCH = 1000
  * @returns how many tags were not due already
  * @throws RegistryError NAME_UNKNOWN and MANIFEST_UNKNOWN
  */
-export async function refresh({ db, changes }: Refreshing, target: RefreshTarget): Promise<number> {
+export async function refresh(
+  { db, cache, changes }: Refreshing,
+  target: RefreshTarget,
+): Promise<number> {
   if ('repository' in target) {
     const { repository, tag } = target
     const { id } = await requireCache(db, repository)
@@ -35,6 +40,7 @@ export async function refresh({ db, changes }: Refreshing, target: RefreshTarget
     refreshed += marked
     if (marked < BATCH) break
   }
+  cache?.forgetUpstreamTags()
   await changes?.announcing((announce) =>
     transaction(db, (tx) => announce(tx, { kind: 'upstreams changed' })),
   )

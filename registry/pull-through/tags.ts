@@ -4,7 +4,7 @@ import { UpstreamFailure } from '../../upstream/failure.ts'
 import { type Page, type PageRequest, pageOf } from '../page.ts'
 import type { Registry } from '../registry.ts'
 import { asUpstreamError } from './failure.ts'
-import { soon } from './patience.ts'
+import { within } from './patience.ts'
 import type { UpstreamRepository } from './upstreams.ts'
 
 export interface PulledTags extends Page<Tag> {
@@ -22,17 +22,15 @@ export async function pullTags(
   { upstream, remote, repository }: UpstreamRepository,
   request: PageRequest,
 ): Promise<PulledTags> {
-  const leaving = new AbortController()
   try {
-    const asked = upstream.client.listTags(remote, request, { signal: leaving.signal })
-    const { tags, more } = await soon(asked, pullThrough.patience.content, upstream)
+    const { tags, more } = await within(upstream, pullThrough.patience.content, (signal) =>
+      upstream.client.listTags(remote, request, { signal }),
+    )
     return { names: [...tags], more }
   } catch (error) {
     if (!(error instanceof UpstreamFailure)) throw error
     const kept = await pageOf(request, async (page) => (await listTags(db, repository, page)) ?? [])
     if (kept.names.length === 0) throw asUpstreamError(error, 'NAME_UNKNOWN')
     return { ...kept, staleBecause: error.message }
-  } finally {
-    leaving.abort()
   }
 }

@@ -1,4 +1,8 @@
 import type { RequestContext } from '../state.ts'
+import { printable } from './printable.ts'
+
+/** Characters; spec: a warning has at most 4096 bytes. */
+const LONGEST = 1000
 
 /** Where an answer is from that tells of an upstream; all fields are left out in others. */
 export interface Provenance {
@@ -13,16 +17,6 @@ export function setProvenance({ res }: RequestContext, { from, staleBecause }: P
   const isStale = staleBecause !== undefined
   const how = isStale ? 'hit; fwd=stale' : from === 'cache' ? 'hit' : 'fwd=uri-miss'
   res.setHeader('Cache-Status', `Slipway; ${how}`)
-  if (isStale) res.setHeader('Warning', `299 - "${quoted(`served as it was: ${staleBecause}`)}"`)
-}
-
-const LONGEST = 1000
-
-/** Spec: printable characters, and none that would end the text. */
-function quoted(text: string): string {
-  return text
-    .slice(0, LONGEST)
-    .replaceAll(/[^\x20-\x7e]/g, '?')
-    .replaceAll('\\', '/')
-    .replaceAll('"', "'")
+  if (isStale)
+    res.setHeader('Warning', `299 - "${printable(`served as it was: ${staleBecause}`, LONGEST)}"`)
 }

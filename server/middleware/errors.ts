@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import type { Middleware } from 'koa'
 import type { Logger } from 'pino'
 import { formatChallenge, type TokenSource, Unauthorized } from '../../auth/tokens/challenge.ts'
@@ -6,6 +7,7 @@ import { asRegistryError, isClientGone } from '../../registry/failures.ts'
 import { UpstreamError } from '../../registry/pull-through/failure.ts'
 import { ClientLeft } from '../http/answer.ts'
 import { drain } from '../http/body.ts'
+import { printable } from '../http/printable.ts'
 import { rawPath } from '../http/v2-path.ts'
 import type { RequestContext, RequestState } from '../state.ts'
 
@@ -76,6 +78,10 @@ async function sendError(ctx: RequestContext, error: RegistryError): Promise<voi
   const isApi = rawPath(req).startsWith('/api/')
   const body = Buffer.from(JSON.stringify({ errors: describe(error, isApi) }))
   res.statusCode = error.status
+  if (error instanceof UpstreamError && error.status >= 500) {
+    // Of an answer like this Docker, podman and containerd show the status line alone.
+    res.statusMessage = `${STATUS_CODES[error.status]} (${printable(error.details.join('; '), 200)})`
+  }
   for (const name of OF_THE_CONTENT) res.removeHeader(name)
   res.setHeader('Content-Type', 'application/json')
   res.setHeader('Content-Length', body.length)

@@ -119,14 +119,23 @@ export async function linkLiveBlob(
   return rows[0]?.sizeBytes
 }
 
-/** The size in bytes of a live blob, whoever serves it. */
-export async function findLiveBlobSize(db: Queryable, digest: Digest): Promise<number | undefined> {
-  const { rows } = await db.query<{ sizeBytes: number }>({
-    text: `select size_bytes::float8 as "sizeBytes" from blobs
-           where digest = $1 and state = 'live'`,
-    values: [digest],
+/** A live blob, whoever serves it, and whether the repository does. */
+export async function findLiveBlob(
+  db: Queryable,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<{ readonly sizeBytes: number; readonly isLinked: boolean } | undefined> {
+  const { rows } = await db.query<{ sizeBytes: number; isLinked: boolean }>({
+    name: 'find_blob_anywhere',
+    text: `select b.size_bytes::float8 as "sizeBytes", exists (
+             select from repositories r
+             join repository_blobs l on l.repository_id = r.id and l.digest = b.digest
+             where r.name = $1
+           ) as "isLinked"
+           from blobs b where b.digest = $2 and b.state = 'live'`,
+    values: [repository, digest],
   })
-  return rows[0]?.sizeBytes
+  return rows[0]
 }
 
 /** Makes the repository serve the blob no longer. The bytes stay for whoever else serves them. */

@@ -2,6 +2,16 @@ import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import type { Queryable } from './database.ts'
 import type { RepositoryId } from './repositories.ts'
+import { WITHOUT_WAIT } from './uploads.ts'
+
+// What the database forgets in a crash is fetched again: nobody waits for its disk.
+
+/** What is fetched: a blob by its digest, or a manifest. The same digest may be that of both. */
+export type FetchKey = Digest | `manifest ${Digest}`
+
+export function manifestKey(digest: Digest): FetchKey {
+  return `manifest ${digest}`
+}
 
 /** The right of a process to fetch a digest from its upstream. */
 export interface FetchClaim {
@@ -22,13 +32,13 @@ const RECORD = `(select r.name from repositories r where r.id = f.repository_id)
   f.upload_id as "uploadId", f.size_bytes::float8 as "sizeBytes"`
 
 /**
- * Claims the fetch of a digest.
+ * Claims a fetch.
  *
  * @returns what an earlier one left; undefined while another process has the claim
  */
 export async function claimFetch(
   db: Queryable,
-  digest: Digest,
+  key: FetchKey,
   { process, seconds }: FetchClaim,
 ): Promise<FetchRecord | undefined> {
   const { rows } = await db.query<FetchRecord>({
@@ -38,8 +48,8 @@ export async function claimFetch(
            on conflict (digest) do update
              set process = $2, claimed_until = excluded.claimed_until
              where f.process = $2 or f.claimed_until < now()
-           returning ${RECORD}`,
-    values: [digest, process, seconds],
+           returning ${RECORD}, ${WITHOUT_WAIT}`,
+    values: [key, process, seconds],
   })
   return rows[0]
 }
@@ -70,7 +80,8 @@ export async function recordFetch(
   const { rowCount } = await db.query({
     name: 'record_fetch',
     text: `update fetches set repository_id = $3, upload_id = $4, size_bytes = $5
-           where digest = $1 and process = $2`,
+           where digest = $1 and process = $2
+           returning ${WITHOUT_WAIT}`,
     values: [digest, process, repositoryId, uploadId, sizeBytes],
   })
   return rowCount === 1
@@ -100,11 +111,11 @@ export async function releaseFetch(db: Queryable, digest: Digest, process: strin
 }
 
 /** For a fetch that is done, or of which nothing is worth to be kept. */
-export async function endFetch(db: Queryable, digest: Digest, process: string): Promise<void> {
+export async function endFetch(db: Queryable, key: FetchKey, process: string): Promise<void> {
   await db.query({
     name: 'end_fetch',
-    text: 'delete from fetches where digest = $1 and process = $2',
-    values: [digest, process],
+    text: `delete from fetches where digest = $1 and process = $2 returning ${WITHOUT_WAIT}`,
+    values: [key, process],
   })
 }
 

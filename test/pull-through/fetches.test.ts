@@ -93,7 +93,7 @@ describe('a blob on its way', () => {
     expect(all.map(({ body }) => sha256(body))).toEqual(all.map(() => layer.digest))
     expect(stage.proxy.blobBytes).toBe(SIZE)
     expect(stage.proxy.requests('blob').filter(({ status }) => status === 200)).toHaveLength(1)
-    expect(await isKept()).toBe(true)
+    await until(isKept)
   })
 
   it('reaches its first reader before it is whole, and late ones from its beginning', async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { sha256 } from '../acceptance/client.ts'
 import type { PushedImage } from '../support/upstream/images.ts'
 import { NAME, openStage, type Stage } from './stage.ts'
@@ -36,6 +36,8 @@ describe('a blob', () => {
     const first = await fetch(stage.url + path)
     expect(first.status).toBe(200)
     expect(sha256(Buffer.from(await first.arrayBuffer()))).toBe(layer!.digest)
+    const { fetches } = stage.here.registry.pullThrough
+    await vi.waitFor(() => expect(fetches.size).toBe(0))
     const second = await fetch(stage.url + path)
     expect(second.headers.get('cache-status')).toBe('Slipway; hit')
     expect(sha256(Buffer.from(await second.arrayBuffer()))).toBe(layer!.digest)

@@ -7,8 +7,16 @@ import type { Workspace } from './workspace.ts'
 /** Runs ctr against one containerd. @throws Error with its output */
 export type Ctr = (...args: string[]) => Promise<string>
 
-/** Starts a containerd with an empty store of its own, without its Kubernetes plugin. */
-export async function startContainerd(workspace: Workspace, name: string): Promise<Ctr> {
+/**
+ * Starts a containerd with an empty store of its own, without its Kubernetes plugin.
+ *
+ * @param environment of ctr, which is what reaches registries
+ */
+export async function startContainerd(
+  workspace: Workspace,
+  name: string,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<Ctr> {
   const directory = await workspace.folder(name)
   const socket = path.join(directory, 'containerd.sock')
   const configuration = path.join(directory, 'config.toml')
@@ -24,7 +32,7 @@ address = ${JSON.stringify(socket)}
 address = ${JSON.stringify(`${socket}.ttrpc`)}
 `,
   )
-  const ctr: Ctr = (...args) => run(program('ctr'), ['--address', socket, ...args])
+  const ctr: Ctr = (...args) => run(program('ctr'), ['--address', socket, ...args], environment)
   const { stop } = await startDaemon({
     command: program('containerd'),
     args: ['--config', configuration],

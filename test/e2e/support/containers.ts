@@ -8,7 +8,11 @@ import type { Workspace } from './workspace.ts'
 export type OnStore = (...args: string[]) => Promise<string>
 
 /** podman with an empty store of its own; it leaves that of the system alone. */
-export async function podmanWithStore(workspace: Workspace, name: string): Promise<OnStore> {
+export async function podmanWithStore(
+  workspace: Workspace,
+  name: string,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<OnStore> {
   const directory = await storeFolder(workspace, name)
   const options = [
     ...storeOptions(directory),
@@ -16,7 +20,8 @@ export async function podmanWithStore(workspace: Workspace, name: string): Promi
     '--cgroup-manager=cgroupfs',
     '--events-backend=none',
   ]
-  return (...args) => run(program('podman'), [...options, ...args], environmentIn(directory))
+  const variables = { ...environmentIn(directory), ...environment }
+  return (...args) => run(program('podman'), [...options, ...args], variables)
 }
 
 /** buildah with an empty store of its own; it leaves that of the system alone. */

@@ -13,8 +13,19 @@ export interface Docker {
   digestOf(this: void, repository: string): Promise<string>
 }
 
+export interface DockerdOptions {
+  /** `http://127.0.0.1:5000`, asked before Docker Hub. */
+  readonly mirror?: string
+  /** Of the daemon, which is what reaches registries. */
+  readonly environment?: NodeJS.ProcessEnv
+}
+
 /** Starts a Docker daemon with an empty store of its own, without any network of containers. */
-export async function startDockerd(workspace: Workspace, name: string): Promise<Docker> {
+export async function startDockerd(
+  workspace: Workspace,
+  name: string,
+  options: DockerdOptions = {},
+): Promise<Docker> {
   const directory = await workspace.folder(name)
   const environment = {
     DOCKER_HOST: `unix://${directory}/docker.sock`,
@@ -32,7 +43,9 @@ export async function startDockerd(workspace: Workspace, name: string): Promise<
       `--exec-root=${directory}/exec`,
       `--pidfile=${directory}/dockerd.pid`,
       `--host=${environment.DOCKER_HOST}`,
+      ...(options.mirror === undefined ? [] : [`--registry-mirror=${options.mirror}`]),
     ],
+    environment: options.environment ?? {},
     logFile: path.join(directory, 'dockerd.log'),
     isReady: () =>
       docker('info').then(

@@ -1,5 +1,11 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { listenOnLoopback } from './loopback.ts'
 import type { Workspace } from './workspace.ts'
@@ -9,6 +15,7 @@ export interface Exchange {
   /** Path and query. */
   readonly target: string
   readonly status: number
+  readonly responseHeaders: IncomingHttpHeaders
   readonly requestBytes: number
   /** Of the answer's body. */
   readonly responseBytes: number
@@ -80,5 +87,6 @@ async function forward(
     responseBytes += chunk.length
   })
   await pipeline(response, outgoing)
-  return { method, target, status, requestBytes, responseBytes }
+  const { headers: responseHeaders } = response
+  return { method, target, status, responseHeaders, requestBytes, responseBytes }
 }

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { s3Variables } from '../../support/s3.ts'
 import { secretsIn } from '../../support/secrets.ts'
-import { freePort, startDaemon } from './process.ts'
+import { freePort, run, startDaemon } from './process.ts'
 import type { Workspace } from './workspace.ts'
 
 const executable = fileURLToPath(new URL('../../../bin/slipway.cjs', import.meta.url))
@@ -53,6 +53,14 @@ export async function startSlipway(
     if (found.length > 0) throw new Error(`the server logged secrets: ${found.join(', ')}`)
   })
   return { url, host, pid, dataDirectory, logFile, stop, kill }
+}
+
+/** Runs a command of the built program. @throws Error with what it wrote when it fails */
+export function runSlipway(
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<string> {
+  return run(executable, args, environment)
 }
 
 /** Blobs lie in the data folder, or in the bucket of the tests where SLIPWAY_TEST_STORAGE is s3. */
