@@ -97,7 +97,7 @@ export class BlobFetch {
   async *#readStored(range: ByteRange, signal: AbortSignal | undefined) {
     const { db } = this.#registry
     const stored = await findBlob(db, this.source.repository, this.digest)
-    if (stored === undefined) throw new Error('the blob was deleted right after it was fetched')
+    if (stored === undefined) throw new UpstreamFailure('unavailable', 'it was deleted right away')
     yield* readBlob(this.#registry, stored, { range, ...(signal === undefined ? {} : { signal }) })
   }
 
