@@ -14,8 +14,8 @@ import { openTestRegistry, type TestRegistry } from '../support/registry.ts'
 import { describeWithS3 } from '../support/s3.ts'
 import { openS3Store } from '../support/s3-store.ts'
 import { storageOf, type TestStorage } from '../support/storage.ts'
+import { dyingAt, gate, isWaiting, stoppingAt, withBlobs } from './gate.ts'
 import { stateOf } from './pull-through/caches.ts'
-import { dyingAt, gate, isWaiting, stoppingAt, withBlobs } from './pull-through/gate.ts'
 import { pushBlob } from './push.ts'
 
 const NOW = { limit: 100, settleMs: 0 }

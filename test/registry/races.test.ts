@@ -1,16 +1,17 @@
-import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Digest, digestOf } from '../../oci/digest.ts'
 import { parseReference, parseRepositoryName, parseTag } from '../../oci/reference.ts'
 import { deleteBlob, statBlob } from '../../registry/blobs.ts'
 import { deleteManifest, getManifest } from '../../registry/manifests.ts'
 import { MetadataCache } from '../../registry/metadata-cache.ts'
-import type { FaultPoint, Registry } from '../../registry/registry.ts'
+import type { Registry } from '../../registry/registry.ts'
 import { deleteRepository, requireRepository } from '../../registry/repositories.ts'
 import { unlinkBlob } from '../../storage/metadata/blobs.ts'
 import { type Transaction, transaction } from '../../storage/metadata/database.ts'
 import { deleteManifest as deleteManifestRow } from '../../storage/metadata/manifests.ts'
 import { openTestRegistry, type TestRegistry } from '../support/registry.ts'
+import { type Gate, gate, isWaiting, stoppingAt } from './gate.ts'
 import { ANYBODY, imageOf, indexOf, pushBlob, pushManifest } from './push.ts'
 
 let test: TestRegistry
@@ -22,32 +23,6 @@ beforeAll(async () => {
 })
 afterAll(() => test.close())
 
-interface Gate {
-  readonly reached: Promise<void>
-  readonly open: () => void
-  readonly wait: () => Promise<void>
-}
-
-function gate(): Gate {
-  let reach!: () => void
-  let open!: () => void
-  const reached = new Promise<void>((resolve) => (reach = resolve))
-  const opened = new Promise<void>((resolve) => (open = resolve))
-  return {
-    reached,
-    open: () => open(),
-    wait: async () => {
-      reach()
-      await opened
-    },
-  }
-}
-
-/** The same registry, which stops at a step until the gate is opened. */
-function stoppingAt(step: FaultPoint, { wait }: Gate): Registry {
-  return { ...registry, faultPoint: (at) => (at === step ? wait() : undefined) }
-}
-
 /** Does `work` in a transaction that stays open until the gate is opened. */
 function holding(work: (tx: Transaction) => Promise<unknown>, { wait }: Gate): Promise<void> {
   return transaction(registry.db, async (tx) => {
@@ -56,22 +31,13 @@ function holding(work: (tx: Transaction) => Promise<unknown>, { wait }: Gate): P
   })
 }
 
-/** Whether `work` is still waiting a while later. */
-async function isWaiting(work: Promise<unknown>): Promise<boolean> {
-  const done = work.then(
-    () => false,
-    () => false,
-  )
-  return Promise.race([done, sleep(150, true)])
-}
-
 describe('a blob that is deleted while a manifest names it', () => {
   it('stays when the manifest came first', async () => {
     const repository = parseRepositoryName('race/blob-stays')
     const blob = await pushBlob(registry, repository, Buffer.from('stays'))
     const barrier = gate()
     const bytes = imageOf([blob])
-    const push = pushManifest(stoppingAt('manifest locked', barrier), repository, bytes)
+    const push = pushManifest(stoppingAt(registry, 'manifest locked', barrier), repository, bytes)
     await barrier.reached
     const deletion = deleteBlob(registry, repository, blob)
     expect(await isWaiting(deletion)).toBe(true)
@@ -117,7 +83,11 @@ describe('a manifest that is deleted while an index lists it', () => {
     const repository = parseRepositoryName('race/child-stays')
     const child = await pushManifest(registry, repository, imageOf([]), { reference: 'child' })
     const barrier = gate()
-    const push = pushManifest(stoppingAt('manifest locked', barrier), repository, indexOf([child]))
+    const push = pushManifest(
+      stoppingAt(registry, 'manifest locked', barrier),
+      repository,
+      indexOf([child]),
+    )
     await barrier.reached
     const deletion = deleteManifest(registry, repository, child, ANYBODY)
     expect(await isWaiting(deletion)).toBe(true)

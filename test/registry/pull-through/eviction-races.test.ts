@@ -9,9 +9,9 @@ import { linkBlobFrom } from '../../../storage/metadata/blobs.ts'
 import { transaction } from '../../../storage/metadata/database.ts'
 import { ensureRepository } from '../../../storage/metadata/repositories.ts'
 import { openTestRegistry, type TestRegistry } from '../../support/registry.ts'
+import { gate, isWaiting } from '../gate.ts'
 import { pushBlob } from '../push.ts'
 import { cacheBlob, newUpstream, openCache, openFullCache, stateOf } from './caches.ts'
-import { gate, isWaiting } from './gate.ts'
 
 let test: TestRegistry
 let registry: Registry

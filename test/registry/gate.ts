@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FaultPoint, Registry } from '../../../registry/registry.ts'
+import type { FaultPoint, Registry } from '../../registry/registry.ts'
 
 /** Where something waits until it is let through. */
 export interface Gate {
