@@ -144,7 +144,7 @@ export const UPSTREAM_FIELDS = {
   concurrency: {
     schema: wholeNumber(1, 1000),
     standard: '4',
-    text: 'Manifests and blobs that one process fetches at a time.',
+    text: 'Blobs that one process fetches at a time, and as many manifests.',
   },
   reserve: {
     schema: wholeNumber(0, 1_000_000),

@@ -31,6 +31,7 @@ create table fetches (
   repository_id bigint references repositories (id) on delete cascade,
   upload_id     uuid,                     -- the session that takes the bytes
   size_bytes    bigint,                   -- as the upstream said
+  growing       boolean not null default false,  -- who has the claim now writes to upload_id
   created_at    timestamptz not null default now()
 );
 create index fetches_by_claim on fetches (claimed_until);

@@ -137,6 +137,7 @@ create table fetches (
   repository_id bigint,
   upload_id uuid,
   size_bytes bigint,
+  growing boolean default false not null,
   created_at timestamp with time zone default now() not null,
   constraint fetches_pkey PRIMARY KEY (digest),
   constraint fetches_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE

@@ -8,7 +8,7 @@ import type { Asking, UpstreamCondition } from './upstream.ts'
 export interface ErrandsOptions {
   /** The upstream's name. */
   readonly name: string
-  /** Errands with a slot at a time. */
+  /** Errands of a kind with a slot at a time. */
   readonly concurrency: number
   readonly limitMs: number
   readonly now: () => number
@@ -23,14 +23,16 @@ const NOTHING = () => {}
 export class Errands {
   readonly #options: ErrandsOptions
   readonly #breaker: Breaker
-  readonly #slots: Slots
+  /** Of what is soon done, and of bodies that may take hours: neither waits for the other. */
+  readonly #slots: Readonly<Record<Exclude<SlotNeed, 'none'>, Slots>>
   readonly #closing = new AbortController()
   #lastError: UpstreamCondition['lastError']
 
   constructor(options: ErrandsOptions) {
     this.#options = options
     this.#breaker = new Breaker(options.now)
-    this.#slots = new Slots(options.concurrency)
+    const { concurrency } = options
+    this.#slots = { soon: new Slots(concurrency), 'some time': new Slots(concurrency) }
   }
 
   get brokenUntil(): Date | undefined {
@@ -60,7 +62,7 @@ export class Errands {
     let release = NOTHING
     try {
       deadline.signal.throwIfAborted()
-      if (waitsForSlot) release = await this.#slots.take(deadline.signal)
+      if (need !== 'none') release = await this.#slots[need].take(deadline.signal)
       waitsForSlot = false
       const permit = this.#breaker.admit()
       if (need === 'some time') deadline.limit(limitMs, overdue)
@@ -75,7 +77,8 @@ export class Errands {
   /** Ends what is under way. */
   close(): void {
     const { name } = this.#options
-    this.#closing.abort(new UpstreamFailure('unavailable', `${name}: is not asked any more`))
+    // Not 'unavailable', which would be waited out.
+    this.#closing.abort(new UpstreamFailure('invalid', `${name}: is not asked any more`))
   }
 
   #note(failure: UpstreamFailure): void {

@@ -14,7 +14,7 @@ export interface UpstreamSettings {
   readonly ca?: string | undefined
   /** Whether it, its token service and where it redirects to may have private addresses. */
   readonly privateAddresses: boolean
-  /** Manifests and blobs fetched at a time; more have to wait. */
+  /** Blobs fetched at a time, and as many manifests; more have to wait. */
   readonly concurrency: number
   /** With fewer requests left of what the upstream allows, tags are not asked for again. */
   readonly reserve: number

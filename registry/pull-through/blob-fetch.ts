@@ -2,7 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '../../oci/digest.ts'
 import type { ByteRange } from '../../storage/blob/blob-store.ts'
 import { findBlob } from '../../storage/metadata/blobs.ts'
-import { claimFetch, type FetchRecord, findFetch } from '../../storage/metadata/fetches.ts'
+import {
+  type ClaimedFetch,
+  claimFetch,
+  findFetch,
+  releaseFetch,
+} from '../../storage/metadata/fetches.ts'
 import { UpstreamFailure } from '../../upstream/failure.ts'
 import { readBlob } from '../blobs.ts'
 import type { Registry } from '../registry.ts'
@@ -26,6 +31,8 @@ export class BlobFetch {
   readonly #fetches: Fetches
   readonly #progress = new Progress()
   readonly #lost = new AbortController()
+  /** Which process, and which of its uploads, writes the file that is followed. */
+  #followed: string | undefined
   #isOwn = false
   #end: (failure: unknown) => void = () => {}
 
@@ -111,6 +118,7 @@ export class BlobFetch {
       }
       // What was read of another's file might not be what this process is about to write.
       if (this.#progress.file !== undefined) {
+        await releaseFetch(db, this.digest, this.#fetches.process)
         throw new UpstreamFailure('unavailable', 'the process that fetched the blob died')
       }
       this.#isOwn = true
@@ -131,6 +139,7 @@ export class BlobFetch {
     const { repository } = this.source
     for (;;) {
       const record = await findFetch(db, this.digest)
+      this.#checkFollowed(record)
       const stored = await findBlob(db, repository, this.digest)
       if (stored !== undefined) {
         this.#progress.opened(stored.sizeBytes)
@@ -143,12 +152,27 @@ export class BlobFetch {
     }
   }
 
-  async #see({ sizeBytes, uploadId }: FetchRecord): Promise<void> {
+  /** @throws UpstreamFailure when others write now: what was read may not be what they write */
+  #checkFollowed(record: ClaimedFetch | undefined): void {
+    if (this.#followed === undefined || record === undefined) return
+    if (nameOf(record) === this.#followed) return
+    throw new UpstreamFailure('unavailable', 'the process that fetched the blob gave up')
+  }
+
+  async #see(record: ClaimedFetch): Promise<void> {
+    const { sizeBytes, uploadId, growing } = record
     if (sizeBytes !== null) this.#progress.opened(sizeBytes)
-    if (this.#progress.file === undefined && uploadId !== null) {
+    if (this.#progress.file === undefined && uploadId !== null && growing) {
       const file = await this.#fetches.fileOf(this.#registry, uploadId)
-      if (file !== undefined) this.#progress.growsIn(file)
+      if (file !== undefined) {
+        this.#followed = nameOf(record)
+        this.#progress.growsIn(file)
+      }
     }
     this.#progress.tick()
   }
+}
+
+function nameOf({ process, uploadId, growing }: ClaimedFetch): string {
+  return `${process} ${growing ? uploadId : ''}`
 }

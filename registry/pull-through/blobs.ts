@@ -54,16 +54,20 @@ async function join(
   const { db, pullThrough } = registry
   const fetch = pullThrough.fetches.join(registry, source, digest)
   // On its way for another repository: knowing its digest is no right to the bytes.
-  if (fetch.source.repository !== source.repository) await stat(registry, source, digest)
-  const sizeBytes = await soon(fetch.size(), pullThrough.patience.content, source.upstream).catch(
-    async (error: unknown) => {
-      // Better the headers now and the bytes later than a client that gives up.
-      const isOnItsWay = fetch.state === 'growing'
-      const stated = isOnItsWay ? await statedSize(db, source.repository, digest) : undefined
-      if (stated === undefined) throw error
-      return stated
-    },
-  )
+  const isForeign = fetch.source.repository !== source.repository
+  if (isForeign) await stat(registry, source, digest)
+  let sizeBytes: number
+  try {
+    sizeBytes = await soon(fetch.size(), pullThrough.patience.content, source.upstream)
+  } catch (error) {
+    // What another repository could not be given says nothing of this one.
+    if (isForeign && fetch.state === 'failed') return join(registry, source, digest)
+    // Better the headers now and the bytes later than a client that gives up.
+    const isOnItsWay = fetch.state === 'growing'
+    const stated = isOnItsWay ? await statedSize(db, source.repository, digest) : undefined
+    if (stated === undefined) throw error
+    sizeBytes = stated
+  }
   const everything = { first: 0, last: sizeBytes - 1 }
   const read = ({ range = everything, signal }: ReadOptions) => fetch.read(range, signal)
   return counted(registry, source, { sizeBytes, from: 'upstream', stored: undefined, read })

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { stat } from 'node:fs/promises'
+import { stat, truncate } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { Digest } from '../../oci/digest.ts'
 import type { Spool } from '../../storage/blob/spool.ts'
@@ -56,7 +56,7 @@ export class Fetches {
   /** The fetch of a digest, begun unless it is under way. */
   join(registry: Registry, source: UpstreamRepository, digest: Digest): BlobFetch {
     const underWay = this.#underWay.get(digest)
-    if (underWay !== undefined) return underWay
+    if (underWay !== undefined && underWay.state !== 'failed') return underWay
     const fetch = new BlobFetch(registry, this, source, digest)
     this.#underWay.set(digest, fetch)
     this.#renewal ??= setInterval(() => void this.#renew(), RENEW_EVERY_MS).unref()
@@ -74,6 +74,12 @@ export class Fetches {
     return isHere ? file : undefined
   }
 
+  /** Takes back what was written: other processes that follow the file are not to end it as whole. */
+  async spoil({ blobs }: Registry, uploadId: string): Promise<void> {
+    const file = blobs.growingFile?.(uploadId) ?? this.spool.fileOf(uploadId)
+    await truncate(file).catch(() => {}) // gone already
+  }
+
   /** Breaks off what is under way; what has arrived is kept, for the next process to go on with. */
   async close(): Promise<void> {
     this.#closing.abort(new UpstreamFailure('unavailable', 'the server stops'))
@@ -84,7 +90,7 @@ export class Fetches {
   async #run(fetch: BlobFetch): Promise<void> {
     const { digest, source } = fetch
     const failure = await fetch.run(this.#closing.signal)
-    this.#underWay.delete(digest)
+    if (this.#underWay.get(digest) === fetch) this.#underWay.delete(digest)
     if (failure !== undefined) {
       const { repository } = source
       this.#log.warn({ err: failure, repository, digest }, 'blob not fetched')

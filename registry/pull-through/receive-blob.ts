@@ -69,24 +69,38 @@ function isLost(error: unknown): boolean {
  * Another repository may have the blob already: then the upstream only has to say that this one has
  * it too. Knowing a digest is no right to the bytes.
  */
-async function takeKnown(
-  registry: Registry,
-  { source, digest, progress, signal }: Receiving,
-): Promise<boolean> {
+async function takeKnown(registry: Registry, receiving: Receiving): Promise<boolean> {
   const { db, cache } = registry
-  const { repository, remote, upstream } = source
+  const { source, digest, progress } = receiving
+  const { repository } = source
   const live = await findLiveBlob(db, repository, digest)
   if (live === undefined) return false
   if (live.isLinked) {
     progress.opened(live.sizeBytes)
     return true
   }
-  await upstream.client.statBlob(remote, digest, { signal })
+  if (!(await hasBlob(receiving, live.sizeBytes))) return false
   const sizeBytes = await inCache(registry, cacheOf(source), (id) => linkLiveBlob(db, id, digest))
   if (sizeBytes === undefined) return false
   cache.forgetBlob(repository, digest)
   progress.opened(sizeBytes)
   return true
+}
+
+/**
+ * Whether the upstream says that it has the very blob; false when it has to prove it, by sending it.
+ *
+ * @throws UpstreamFailure
+ */
+async function hasBlob({ source, digest, signal }: Receiving, sizeBytes: number): Promise<boolean> {
+  const { client } = source.upstream
+  try {
+    return (await client.statBlob(source.remote, digest, { signal })) === sizeBytes
+  } catch (error) {
+    // As of a registry that knows no HEAD.
+    if (error instanceof UpstreamFailure && error.reason === 'invalid') return false
+    throw error
+  }
 }
 
 async function fetchBlob(registry: Registry, receiving: Receiving): Promise<void> {
@@ -104,6 +118,9 @@ async function fetchBlob(registry: Registry, receiving: Receiving): Promise<void
       checkSize(registry, receiving, { sizeBytes: body.sizeBytes, stated })
       session ??= await startSession(registry, fetches, receiving)
       await take(registry, receiving, { session, body })
+    } else {
+      // All of it arrived before it broke off: nobody else tells how large it is.
+      receiving.progress.opened(session.offset)
     }
     await publish(registry, receiving, session)
   } finally {
@@ -211,6 +228,7 @@ async function publish(
     await finishUpload(registry, key, digest, undefined)
   } catch (error) {
     if (!(error instanceof RegistryError && error.code === 'DIGEST_INVALID')) throw error
+    await fetches.spoil(registry, key.id)
     await cancelUpload(registry, key)
     await fetches.spool.remove(key.id)
     const { name } = source.upstream.rule

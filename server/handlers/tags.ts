@@ -23,7 +23,8 @@ export async function listTags(
 
   const { names, more } = page
   if (source !== undefined) setProvenance(ctx, { from: 'upstream', ...page })
-  if (more) {
+  // A page without names has no last one to go on from.
+  if (more && names.length > 0) {
     setNextLink(ctx, [
       ['n', String(request.limit)],
       ['last', names.at(-1) ?? ''],

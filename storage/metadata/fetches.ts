@@ -46,7 +46,7 @@ export async function claimFetch(
     text: `insert into fetches as f (digest, process, claimed_until)
            values ($1, $2, now() + make_interval(secs => $3))
            on conflict (digest) do update
-             set process = $2, claimed_until = excluded.claimed_until
+             set process = $2, claimed_until = excluded.claimed_until, growing = false
              where f.process = $2 or f.claimed_until < now()
            returning ${RECORD}, ${WITHOUT_WAIT}`,
     values: [key, process, seconds],
@@ -54,11 +54,19 @@ export async function claimFetch(
   return rows[0]
 }
 
+/** A fetch under way. */
+export interface ClaimedFetch extends FetchRecord {
+  readonly process: string
+  /** Whether `process` writes to the upload: before that it has what an earlier fetch left. */
+  readonly growing: boolean
+}
+
 /** The fetch of a digest that some process has claimed; undefined when none is under way. */
-export async function findFetch(db: Queryable, digest: Digest): Promise<FetchRecord | undefined> {
-  const { rows } = await db.query<FetchRecord>({
+export async function findFetch(db: Queryable, digest: Digest): Promise<ClaimedFetch | undefined> {
+  const { rows } = await db.query<ClaimedFetch>({
     name: 'find_fetch',
-    text: `select ${RECORD} from fetches f where f.digest = $1 and f.claimed_until > now()`,
+    text: `select ${RECORD}, f.process, f.growing
+           from fetches f where f.digest = $1 and f.claimed_until > now()`,
     values: [digest],
   })
   return rows[0]
@@ -79,7 +87,8 @@ export async function recordFetch(
 ): Promise<boolean> {
   const { rowCount } = await db.query({
     name: 'record_fetch',
-    text: `update fetches set repository_id = $3, upload_id = $4, size_bytes = $5
+    text: `update fetches
+           set repository_id = $3, upload_id = $4, size_bytes = $5, growing = true
            where digest = $1 and process = $2
            returning ${WITHOUT_WAIT}`,
     values: [digest, process, repositoryId, uploadId, sizeBytes],
@@ -95,7 +104,7 @@ export async function renewFetches(
 ): Promise<Digest[]> {
   const { rows } = await db.query<{ digest: Digest }>({
     text: `update fetches set claimed_until = now() + make_interval(secs => $3)
-           where digest = any($1) and process = $2
+           where digest = any($1) and process = $2 and claimed_until > '-infinity'
            returning digest`,
     values: [digests, process, seconds],
   })

@@ -37,16 +37,20 @@ describe('fetches from one upstream', () => {
     await expect.poll(() => waiting.length).toBe(1)
     waiting[0]!.writeHead(200, { 'content-length': 5 }).write('lay')
     const { body } = await opening
-    const manifest = client.getManifest('a', LATEST, patiently())
-    // Looking takes no place.
+    const next = client.openBlob('a', DIGEST, { ...patiently(), first: 0 })
+    // Looking takes no place, and a manifest one of its own.
     expect(await client.statBlob('a', DIGEST, patiently())).toBe(5)
     await client.statManifest('a', LATEST, patiently())
-    expect(waiting).toHaveLength(1)
-    waiting[0]!.end('er')
-    for await (const chunk of body) expect(chunk.length).toBeGreaterThan(0)
+    const manifest = client.getManifest('a', LATEST, patiently())
     await expect.poll(() => waiting.length).toBe(2)
     waiting[1]!.end('{}')
     await manifest
+    expect(waiting).toHaveLength(2)
+    waiting[0]!.end('er')
+    for await (const chunk of body) expect(chunk.length).toBeGreaterThan(0)
+    await expect.poll(() => waiting.length).toBe(3)
+    waiting[2]!.writeHead(200, { 'content-length': 5 }).end('layer')
+    for await (const chunk of (await next).body) expect(chunk.length).toBeGreaterThan(0)
   })
 
   it('do not wait for one that nobody wants any more', async () => {
@@ -64,21 +68,5 @@ describe('fetches from one upstream', () => {
     waiting[1]!.end('{}')
     await third
     expect(registry.requests).toHaveLength(2)
-  })
-
-  it('that find no place in time are told so, and it is not the fault of the upstream', async () => {
-    const { registry, waiting } = await startWaiting()
-    const client = connect(registry.origin, { concurrency: 1 }, { answerMs: 300 })
-    const opening = client.openBlob('a', DIGEST, { ...patiently(), first: 0 })
-    await expect.poll(() => waiting.length).toBe(1)
-    waiting[0]!.writeHead(200, { 'content-length': 5 }).write('lay')
-    await opening
-    for (let count = 0; count < 4; count += 1) {
-      await expect(client.getManifest('a', LATEST, patiently())).rejects.toMatchObject({
-        reason: 'unavailable',
-        message: 'up.test: is busy with other fetches',
-      })
-    }
-    expect(client.condition()).toMatchObject({ brokenUntil: undefined, lastError: undefined })
   })
 })
