@@ -21,18 +21,20 @@ create index manifests_by_use on manifests (used_at) where used_at is not null;
 create index tags_pinned on tags (repository_id) where pinned;
 create index blobs_not_live on blobs (digest) where state <> 'live';
 
--- One row for each blob that is being fetched, and for each whose fetch broke off and may go on; and one for each
--- manifest, by 'manifest ' and its digest.
--- Nobody else fetches it before claimed_until.
+-- What is being fetched of upstreams, and blobs whose fetch broke off and may go on. Nobody else fetches the same
+-- before claimed_until.
 create table fetches (
-  digest        text collate "C" primary key,
+  upstream      text collate "C" not null,
+  kind          text collate "C" not null check (kind in ('blob', 'manifest')),
+  digest        text collate "C" not null,
   process       uuid not null,
   claimed_until timestamptz not null,
   repository_id bigint references repositories (id) on delete cascade,
   upload_id     uuid,                     -- the session that takes the bytes
   size_bytes    bigint,                   -- as the upstream said
   growing       boolean not null default false,  -- who has the claim now writes to upload_id
-  created_at    timestamptz not null default now()
+  created_at    timestamptz not null default now(),
+  primary key (digest, kind, upstream)
 );
 create index fetches_by_claim on fetches (claimed_until);
 

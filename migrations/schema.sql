@@ -131,6 +131,8 @@ CREATE INDEX credentials_by_parent ON public.credentials USING btree (parent_id)
 CREATE UNIQUE INDEX credentials_names ON public.credentials USING btree (account_id, name) WHERE (kind = 'personal'::text);
 
 create table fetches (
+  upstream text collate "C" not null,
+  kind text collate "C" not null,
   digest text collate "C" not null,
   process uuid not null,
   claimed_until timestamp with time zone not null,
@@ -139,8 +141,9 @@ create table fetches (
   size_bytes bigint,
   growing boolean default false not null,
   created_at timestamp with time zone default now() not null,
-  constraint fetches_pkey PRIMARY KEY (digest),
-  constraint fetches_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
+  constraint fetches_pkey PRIMARY KEY (digest, kind, upstream),
+  constraint fetches_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE,
+  constraint fetches_kind_check CHECK ((kind = ANY (ARRAY['blob'::text, 'manifest'::text])))
 );
 CREATE INDEX fetches_by_claim ON public.fetches USING btree (claimed_until);
 

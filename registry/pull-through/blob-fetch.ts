@@ -5,6 +5,7 @@ import { findBlob } from '../../storage/metadata/blobs.ts'
 import {
   type ClaimedFetch,
   claimFetch,
+  type FetchKey,
   findFetch,
   releaseFetch,
 } from '../../storage/metadata/fetches.ts'
@@ -16,7 +17,7 @@ import type { Fetches } from './fetches.ts'
 import { followFile, openGrowing } from './growing-file.ts'
 import { Progress } from './progress.ts'
 import { receiveBlob } from './receive-blob.ts'
-import type { UpstreamRepository } from './upstreams.ts'
+import { blobKey, type UpstreamRepository } from './upstreams.ts'
 
 /** How often to look how far another process is. */
 const POLL_MS = 200
@@ -27,6 +28,7 @@ export class BlobFetch {
   readonly source: UpstreamRepository
   /** Resolves when nothing is under way any more, however it went. */
   readonly ended: Promise<unknown>
+  readonly #key: FetchKey
   readonly #registry: Registry
   readonly #fetches: Fetches
   readonly #progress = new Progress()
@@ -41,6 +43,7 @@ export class BlobFetch {
     this.#fetches = fetches
     this.source = source
     this.digest = digest
+    this.#key = blobKey(source, digest)
     this.ended = new Promise((resolve) => {
       this.#end = resolve
     })
@@ -111,14 +114,14 @@ export class BlobFetch {
   async #bring(signal: AbortSignal): Promise<void> {
     const { db } = this.#registry
     for (;;) {
-      const record = await claimFetch(db, this.digest, this.#fetches.claim)
+      const record = await claimFetch(db, this.#key, this.#fetches.claim)
       if (record === undefined) {
         if (await this.#followOther(signal)) return
         continue
       }
       // What was read of another's file might not be what this process is about to write.
       if (this.#progress.file !== undefined) {
-        await releaseFetch(db, this.digest, this.#fetches.process)
+        await releaseFetch(db, this.#key, this.#fetches.process)
         throw new UpstreamFailure('unavailable', 'the process that fetched the blob died')
       }
       this.#isOwn = true
@@ -138,7 +141,7 @@ export class BlobFetch {
     const { db } = this.#registry
     const { repository } = this.source
     for (;;) {
-      const record = await findFetch(db, this.digest)
+      const record = await findFetch(db, this.#key)
       this.#checkFollowed(record)
       const stored = await findBlob(db, repository, this.digest)
       if (stored !== undefined) {

@@ -31,9 +31,9 @@ export async function pullBlob(
   const { activity, uses } = registry.pullThrough
   const { repository, upstream } = source
   const { name } = upstream.rule
-  uses.blobUsed(repository, digest)
   const stored = await findKept(registry, source, digest)
   if (stored !== undefined) {
+    uses.blobUsed(repository, digest)
     activity.hit(name)
     return counted(registry, source, {
       sizeBytes: stored.sizeBytes,
@@ -55,7 +55,10 @@ async function join(
   const fetch = pullThrough.fetches.join(registry, source, digest)
   // On its way for another repository: knowing its digest is no right to the bytes.
   const isForeign = fetch.source.repository !== source.repository
-  if (isForeign) await stat(registry, source, digest)
+  if (isForeign && !(await isThere(registry, source, digest))) {
+    await soon(fetch.ended, pullThrough.patience.content, source.upstream)
+    return join(registry, source, digest)
+  }
   let sizeBytes: number
   try {
     sizeBytes = await soon(fetch.size(), pullThrough.patience.content, source.upstream)
@@ -71,6 +74,21 @@ async function join(
   const everything = { first: 0, last: sizeBytes - 1 }
   const read = ({ range = everything, signal }: ReadOptions) => fetch.read(range, signal)
   return counted(registry, source, { sizeBytes, from: 'upstream', stored: undefined, read })
+}
+
+/** Whether the upstream says so; false when it cannot say without sending it. @throws UpstreamFailure */
+async function isThere(
+  registry: Registry,
+  source: UpstreamRepository,
+  digest: Digest,
+): Promise<boolean> {
+  try {
+    await stat(registry, source, digest)
+    return true
+  } catch (error) {
+    if (error instanceof UpstreamFailure && error.reason === 'invalid') return false
+    throw error
+  }
 }
 
 /** The same, with what is sent of it counted. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '../../oci/digest.ts'
 import type { Reference, Tag } from '../../oci/reference.ts'
-import { claimFetch, endFetch, manifestKey } from '../../storage/metadata/fetches.ts'
+import { claimFetch, endFetch } from '../../storage/metadata/fetches.ts'
 import { findManifest, type StoredManifest } from '../../storage/metadata/manifests.ts'
 import { markTagChecked } from '../../storage/metadata/upstream-tags.ts'
 import { UpstreamFailure } from '../../upstream/failure.ts'
@@ -17,6 +17,8 @@ export interface Revalidation {
   readonly tag: Tag
   /** What the tag named when it was last asked for. */
   readonly kept: StoredManifest | undefined
+  /** Whether that may still be served when the upstream is not asked. */
+  readonly isServable: boolean
   readonly signal: AbortSignal
 }
 
@@ -29,10 +31,10 @@ export interface Revalidation {
 export async function revalidateTag(
   registry: Registry,
   source: UpstreamRepository,
-  { tag, kept, signal }: Revalidation,
+  { tag, kept, isServable, signal }: Revalidation,
 ): Promise<StoredManifest> {
   const { client, rule } = source.upstream
-  if (kept !== undefined && !client.mayRevalidate) {
+  if (isServable && !client.mayRevalidate) {
     throw new UpstreamFailure(
       'rate limited',
       `${rule.name}: what is left of its rate limit is kept`,
@@ -70,7 +72,7 @@ export async function fetchManifest(
   const { fetches } = registry.pullThrough
   const { repository, remote, upstream } = source
   const reference: Reference = { kind: 'digest', digest }
-  const key = manifestKey(digest)
+  const key = { upstream: upstream.rule.name, kind: 'manifest', digest } as const
   const claim = { process: fetches.process, seconds: CLAIM_SECONDS }
   for (;;) {
     const there = await findManifest(db, repository, reference)

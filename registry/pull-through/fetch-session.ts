@@ -21,7 +21,7 @@ export interface FetchSession {
 /** No client has this name, so no client can go on with the session. */
 const OWNER = 'upstream'
 
-/** What an earlier fetch left, if all of it is within reach. */
+/** What an earlier fetch left, if all of it is within reach; be it only the session, to begin again. */
 export async function resumeSession(
   registry: Registry,
   fetches: Fetches,
@@ -30,8 +30,8 @@ export async function resumeSession(
   const { repository, uploadId: id } = left
   if (id === null || repository !== source.repository) return undefined
   const key: UploadKey = { repository, id, owner: OWNER }
-  const offset = (await findUpload(registry.db, key))?.offset ?? 0
-  if (offset === 0) return undefined
+  const offset = (await findUpload(registry.db, key))?.offset
+  if (offset === undefined) return undefined
   if (registry.blobs.growingFile !== undefined) return { key, offset, spool: undefined }
   const spool = await fetches.spool.open(id, offset)
   return spool === undefined ? undefined : { key, offset, spool }

@@ -12,6 +12,10 @@ import type { UpstreamRepository } from './upstreams.ts'
 
 const CLAIM_SECONDS = 15
 const RENEW_EVERY_MS = 4000
+/** Blobs under way in a process, those that wait for their turn included. */
+const MOST = 500
+/** Failures that are an upstream's answer, and no fault. */
+const ANSWERS: ReadonlySet<string> = new Set(['unknown', 'denied'])
 
 export interface FetchesOptions {
   readonly db: Pool
@@ -23,8 +27,8 @@ export interface FetchesOptions {
 }
 
 /**
- * Blobs on their way from upstreams to this process: one fetch for each digest, however many wait
- * for it. Of all processes on the database one fetches a digest, and the others follow.
+ * Blobs on their way from upstreams to this process: one fetch for each digest of an upstream, however
+ * many wait for it. Of all processes on the database one fetches a digest, and the others follow.
  *
  * A fetch belongs to nobody who waits for it, and goes on when they leave.
  */
@@ -33,7 +37,8 @@ export class Fetches {
   readonly process: string
   readonly #db: Pool
   readonly #log: FetchesOptions['log']
-  readonly #underWay = new Map<Digest, BlobFetch>()
+  /** By upstream and digest. */
+  readonly #underWay = new Map<string, BlobFetch>()
   readonly #closing = new AbortController()
   #renewal: NodeJS.Timeout | undefined
 
@@ -53,12 +58,23 @@ export class Fetches {
     return { process: this.process, seconds: CLAIM_SECONDS }
   }
 
-  /** The fetch of a digest, begun unless it is under way. */
+  /**
+   * The fetch of a blob from its upstream, begun unless it is under way.
+   *
+   * @throws UpstreamFailure when too many wait for their turn
+   */
   join(registry: Registry, source: UpstreamRepository, digest: Digest): BlobFetch {
-    const underWay = this.#underWay.get(digest)
+    const { name } = source.upstream.rule
+    const underWay = this.#underWay.get(nameOf(name, digest))
     if (underWay !== undefined && underWay.state !== 'failed') return underWay
+    if (this.#underWay.size >= MOST) {
+      const retryAfterSeconds = 10
+      throw new UpstreamFailure('unavailable', `${name}: too many blobs are asked for at a time`, {
+        retryAfterSeconds,
+      })
+    }
     const fetch = new BlobFetch(registry, this, source, digest)
-    this.#underWay.set(digest, fetch)
+    this.#underWay.set(nameOf(name, digest), fetch)
     this.#renewal ??= setInterval(() => void this.#renew(), RENEW_EVERY_MS).unref()
     void this.#run(fetch)
     return fetch
@@ -90,22 +106,30 @@ export class Fetches {
   async #run(fetch: BlobFetch): Promise<void> {
     const { digest, source } = fetch
     const failure = await fetch.run(this.#closing.signal)
-    if (this.#underWay.get(digest) === fetch) this.#underWay.delete(digest)
-    if (failure !== undefined) {
-      const { repository } = source
-      this.#log.warn({ err: failure, repository, digest }, 'blob not fetched')
-    }
+    const name = nameOf(source.upstream.rule.name, digest)
+    if (this.#underWay.get(name) === fetch) this.#underWay.delete(name)
+    if (failure !== undefined) this.#report(fetch, failure)
     if (this.#underWay.size > 0) return
     clearInterval(this.#renewal)
     this.#renewal = undefined
   }
 
-  async #renew(): Promise<void> {
-    const mine = [...this.#underWay.values()].filter((fetch) => fetch.isOwn)
-    const digests = mine.map((fetch) => fetch.digest)
-    const renewed = await renewFetches(this.#db, digests, this.claim).catch(() => undefined)
-    if (renewed === undefined) return
-    // Another process fetches it by now. The session of the upload keeps the two apart.
-    for (const fetch of mine) if (!renewed.includes(fetch.digest)) fetch.claimLost()
+  #report({ source: { repository }, digest }: BlobFetch, failure: unknown): void {
+    const isAnswer = failure instanceof UpstreamFailure && ANSWERS.has(failure.reason)
+    if (isAnswer) this.#log.info({ why: failure.message, repository, digest }, 'blob not fetched')
+    else this.#log.warn({ err: failure, repository, digest }, 'blob not fetched')
   }
+
+  async #renew(): Promise<void> {
+    const mine = [...this.#underWay].filter(([, fetch]) => fetch.isOwn)
+    const renewed = await renewFetches(this.#db, this.claim).catch(() => undefined)
+    if (renewed === undefined) return
+    const still = new Set(renewed.map(({ upstream, digest }) => nameOf(upstream, digest)))
+    // Another process fetches it by now. The session of the upload keeps the two apart.
+    for (const [name, fetch] of mine) if (!still.has(name)) fetch.claimLost()
+  }
+}
+
+function nameOf(upstream: string, digest: Digest): string {
+  return `${upstream} ${digest}`
 }

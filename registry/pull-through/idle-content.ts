@@ -108,6 +108,9 @@ export async function dropIfEmpty(
     await lockRepositoryAlone(tx, id)
     return deleteEmptyCache(tx, id, { evenPinned })
   })
-  if (dropped) cache.forgetRepositoryId(name)
+  if (dropped) {
+    cache.forgetRepositoryId(name)
+    cache.forgetKind(name)
+  }
   return dropped
 }

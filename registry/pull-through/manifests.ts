@@ -71,10 +71,10 @@ async function byTag(
   try {
     return await asking(source, { kind: 'tag', tag }, { isKept }, async (key) => {
       const asked = flights.join(key, (signal) =>
-        revalidateTag(registry, source, { tag, kept, signal }),
+        revalidateTag(registry, source, { tag, kept, isServable: isKept, signal }),
       )
       const found = await soon(asked, isKept ? patience.kept : patience.missing, upstream)
-      return { ...found, from: found === kept ? 'cache' : 'upstream' }
+      return { ...found, from: found.digest === kept?.digest ? 'cache' : 'upstream' }
     })
   } catch (error) {
     if (!isKept || !(error instanceof UpstreamError)) throw error

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { Digest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/errors.ts'
-import { findLiveBlob, linkLiveBlob } from '../../storage/metadata/blobs.ts'
+import { findBlobOfUpstream, linkLiveBlob } from '../../storage/metadata/blobs.ts'
 import {
   endFetch,
   type FetchRecord,
@@ -18,7 +18,7 @@ import { type FetchSession, resumeSession, startSession } from './fetch-session.
 import type { Fetches } from './fetches.ts'
 import type { Progress } from './progress.ts'
 import { ResumingBody } from './resuming-body.ts'
-import { cacheOf, type UpstreamRepository } from './upstreams.ts'
+import { blobKey, cacheOf, type UpstreamRepository } from './upstreams.ts'
 
 export interface Receiving {
   readonly fetches: Fetches
@@ -41,7 +41,8 @@ const BUFFER_BYTES = 1024 * 1024
  */
 export async function receiveBlob(registry: Registry, receiving: Receiving): Promise<void> {
   const { db } = registry
-  const { fetches, digest } = receiving
+  const { fetches, digest, source } = receiving
+  const key = blobKey(source, digest)
   // Ends the connection to the upstream whose body is not read any more.
   const over = new AbortController()
   const signal = AbortSignal.any([receiving.signal, over.signal])
@@ -50,12 +51,12 @@ export async function receiveBlob(registry: Registry, receiving: Receiving): Pro
       await fetchBlob(registry, { ...receiving, signal })
     }
   } catch (error) {
-    await releaseFetch(db, digest, fetches.process).catch(() => {}) // or it runs out
+    await releaseFetch(db, key, fetches.process).catch(() => {}) // or it runs out
     throw isLost(error) ? new UpstreamFailure('unavailable', LOST, { cause: error }) : error
   } finally {
     over.abort()
   }
-  await endFetch(db, digest, fetches.process)
+  await endFetch(db, key, fetches.process).catch(() => {}) // or it runs out
 }
 
 const LOST = 'what was kept of the repository was deleted meanwhile'
@@ -66,14 +67,14 @@ function isLost(error: unknown): boolean {
 }
 
 /**
- * Another repository may have the blob already: then the upstream only has to say that this one has
- * it too. Knowing a digest is no right to the bytes.
+ * Another repository of the upstream may have the blob already: then the upstream only has to say
+ * that this one has it too. Its word gives away nothing but what came from it.
  */
 async function takeKnown(registry: Registry, receiving: Receiving): Promise<boolean> {
   const { db, cache } = registry
   const { source, digest, progress } = receiving
   const { repository } = source
-  const live = await findLiveBlob(db, repository, digest)
+  const live = await findBlobOfUpstream(db, cacheOf(source), digest)
   if (live === undefined) return false
   if (live.isLinked) {
     progress.opened(live.sizeBytes)
@@ -156,6 +157,8 @@ async function take(
       yield* passingOn(registry, receiving, { session, body })
     } catch (error) {
       brokeOff = { error }
+      // What is said to have arrived has to be there to be followed when it goes on.
+      await session.spool?.sync()
     }
   }
   const stream = Readable.from(bytes(), { objectMode: false, highWaterMark: BUFFER_BYTES })
@@ -211,7 +214,7 @@ async function announce(
   const { process } = fetches
   try {
     await inCache(registry, cacheOf(source), (repositoryId) =>
-      recordFetch(db, digest, { process, repositoryId, uploadId, sizeBytes }),
+      recordFetch(db, blobKey(source, digest), { process, repositoryId, uploadId, sizeBytes }),
     )
   } catch (error) {
     log.warn({ err: error, digest }, 'fetch not announced')

@@ -1,6 +1,8 @@
 import { LRUCache } from 'lru-cache'
+import type { Digest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/errors.ts'
 import { isRepositoryName, type RepositoryName } from '../../oci/reference.ts'
+import type { FetchKey } from '../../storage/metadata/fetches.ts'
 import type { UpstreamFailure } from '../../upstream/failure.ts'
 import type { UpstreamClient } from '../../upstream/upstream.ts'
 
@@ -40,6 +42,11 @@ export interface UpstreamRepository {
 /** What the row of the repository that keeps it has to say. */
 export function cacheOf({ repository, upstream }: UpstreamRepository) {
   return { repository, upstream: upstream.rule.name }
+}
+
+/** What the fetch of a blob is claimed by. */
+export function blobKey({ upstream }: UpstreamRepository, digest: Digest): FetchKey {
+  return { upstream: upstream.rule.name, kind: 'blob', digest }
 }
 
 const FAILURES = 10_000
@@ -132,7 +139,7 @@ export class Upstreams {
 
   /** The one that stands for a host, as `?ns=` names it. */
   byHost(host: string): Upstream | undefined {
-    return this.#all.find(({ rule }) => rule.hosts.includes(host))
+    return this.#all.find(({ rule }) => rule.hosts.includes(host.toLowerCase()))
   }
 
   /** The one that answers names without a prefix. */

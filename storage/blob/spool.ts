@@ -33,6 +33,7 @@ export class Spool {
     try {
       if (offset > 0 && (await file.stat()).size < offset) {
         await file.close()
+        await this.remove(id)
         return undefined
       }
       await file.truncate(offset)
@@ -68,6 +69,11 @@ export class SpoolFile {
   /** @throws StorageFull */
   async write(chunk: Uint8Array): Promise<void> {
     await orFull(this.#file.appendFile(chunk))
+  }
+
+  /** Makes what was written durable. */
+  async sync(): Promise<void> {
+    await orFull(this.#file.datasync())
   }
 
   close(): Promise<void> {

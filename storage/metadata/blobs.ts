@@ -119,21 +119,21 @@ export async function linkLiveBlob(
   return rows[0]?.sizeBytes
 }
 
-/** A live blob, whoever serves it, and whether the repository does. */
-export async function findLiveBlob(
+/** A live blob that some cache of the upstream serves, and whether the repository does. */
+export async function findBlobOfUpstream(
   db: Queryable,
-  repository: RepositoryName,
+  { upstream, repository }: { readonly upstream: string; readonly repository: RepositoryName },
   digest: Digest,
 ): Promise<{ readonly sizeBytes: number; readonly isLinked: boolean } | undefined> {
   const { rows } = await db.query<{ sizeBytes: number; isLinked: boolean }>({
-    name: 'find_blob_anywhere',
-    text: `select b.size_bytes::float8 as "sizeBytes", exists (
-             select from repositories r
-             join repository_blobs l on l.repository_id = r.id and l.digest = b.digest
-             where r.name = $1
-           ) as "isLinked"
-           from blobs b where b.digest = $2 and b.state = 'live'`,
-    values: [repository, digest],
+    name: 'find_blob_of_upstream',
+    text: `select b.size_bytes::float8 as "sizeBytes", bool_or(r.name = $2) as "isLinked"
+           from blobs b
+           join repository_blobs l on l.digest = b.digest
+           join repositories r on r.id = l.repository_id and r.upstream = $1
+           where b.digest = $3 and b.state = 'live'
+           group by b.size_bytes`,
+    values: [upstream, repository, digest],
   })
   return rows[0]
 }

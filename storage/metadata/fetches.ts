@@ -6,14 +6,20 @@ import { WITHOUT_WAIT } from './uploads.ts'
 
 // What the database forgets in a crash is fetched again: nobody waits for its disk.
 
-/** What is fetched: a blob by its digest, or a manifest. The same digest may be that of both. */
-export type FetchKey = Digest | `manifest ${Digest}`
-
-export function manifestKey(digest: Digest): FetchKey {
-  return `manifest ${digest}`
+/** What is fetched. Upstreams are apart: one may be slow, or may claim to have what it has not. */
+export interface FetchKey {
+  readonly upstream: string
+  readonly kind: 'blob' | 'manifest'
+  readonly digest: Digest
 }
 
-/** The right of a process to fetch a digest from its upstream. */
+const IS_KEY = 'digest = $1 and kind = $2 and upstream = $3'
+
+function valuesOf({ digest, kind, upstream }: FetchKey): string[] {
+  return [digest, kind, upstream]
+}
+
+/** The right of a process to fetch something. */
 export interface FetchClaim {
   /** A UUID. */
   readonly process: string
@@ -43,13 +49,13 @@ export async function claimFetch(
 ): Promise<FetchRecord | undefined> {
   const { rows } = await db.query<FetchRecord>({
     name: 'claim_fetch',
-    text: `insert into fetches as f (digest, process, claimed_until)
-           values ($1, $2, now() + make_interval(secs => $3))
-           on conflict (digest) do update
-             set process = $2, claimed_until = excluded.claimed_until, growing = false
-             where f.process = $2 or f.claimed_until < now()
+    text: `insert into fetches as f (digest, kind, upstream, process, claimed_until)
+           values ($1, $2, $3, $4, now() + make_interval(secs => $5))
+           on conflict (digest, kind, upstream) do update
+             set process = $4, claimed_until = excluded.claimed_until, growing = false
+             where f.process = $4 or f.claimed_until < now()
            returning ${RECORD}, ${WITHOUT_WAIT}`,
-    values: [key, process, seconds],
+    values: [...valuesOf(key), process, seconds],
   })
   return rows[0]
 }
@@ -61,13 +67,13 @@ export interface ClaimedFetch extends FetchRecord {
   readonly growing: boolean
 }
 
-/** The fetch of a digest that some process has claimed; undefined when none is under way. */
-export async function findFetch(db: Queryable, digest: Digest): Promise<ClaimedFetch | undefined> {
+/** A fetch that some process has claimed; undefined when none is under way. */
+export async function findFetch(db: Queryable, key: FetchKey): Promise<ClaimedFetch | undefined> {
   const { rows } = await db.query<ClaimedFetch>({
     name: 'find_fetch',
     text: `select ${RECORD}, f.process, f.growing
-           from fetches f where f.digest = $1 and f.claimed_until > now()`,
-    values: [digest],
+           from fetches f where ${IS_KEY} and f.claimed_until > now()`,
+    values: valuesOf(key),
   })
   return rows[0]
 }
@@ -82,40 +88,39 @@ export interface FetchProgress {
 /** Tells the other processes where the bytes arrive. @returns false when the claim was lost */
 export async function recordFetch(
   db: Queryable,
-  digest: Digest,
+  key: FetchKey,
   { process, repositoryId, uploadId, sizeBytes }: FetchProgress,
 ): Promise<boolean> {
   const { rowCount } = await db.query({
     name: 'record_fetch',
     text: `update fetches
-           set repository_id = $3, upload_id = $4, size_bytes = $5, growing = true
-           where digest = $1 and process = $2
+           set repository_id = $5, upload_id = $6, size_bytes = $7, growing = true
+           where ${IS_KEY} and process = $4
            returning ${WITHOUT_WAIT}`,
-    values: [digest, process, repositoryId, uploadId, sizeBytes],
+    values: [...valuesOf(key), process, repositoryId, uploadId, sizeBytes],
   })
   return rowCount === 1
 }
 
-/** Keeps claims from running out. @returns the digests that are still claimed by the process */
+/** Keeps a process's claims on blobs from running out. @returns those that it still has */
 export async function renewFetches(
   db: Queryable,
-  digests: readonly Digest[],
   { process, seconds }: FetchClaim,
-): Promise<Digest[]> {
-  const { rows } = await db.query<{ digest: Digest }>({
-    text: `update fetches set claimed_until = now() + make_interval(secs => $3)
-           where digest = any($1) and process = $2 and claimed_until > '-infinity'
-           returning digest`,
-    values: [digests, process, seconds],
+): Promise<Pick<FetchKey, 'upstream' | 'digest'>[]> {
+  const { rows } = await db.query<Pick<FetchKey, 'upstream' | 'digest'>>({
+    text: `update fetches set claimed_until = now() + make_interval(secs => $2)
+           where process = $1 and kind = 'blob' and claimed_until > '-infinity'
+           returning upstream, digest`,
+    values: [process, seconds],
   })
-  return rows.map((row) => row.digest)
+  return rows
 }
 
-/** For a fetch that broke off: what it has so far is kept for whoever fetches the digest next. */
-export async function releaseFetch(db: Queryable, digest: Digest, process: string): Promise<void> {
+/** For a fetch that broke off: what it has so far is kept for whoever fetches the same next. */
+export async function releaseFetch(db: Queryable, key: FetchKey, process: string): Promise<void> {
   await db.query({
-    text: `update fetches set claimed_until = '-infinity' where digest = $1 and process = $2`,
-    values: [digest, process],
+    text: `update fetches set claimed_until = '-infinity' where ${IS_KEY} and process = $4`,
+    values: [...valuesOf(key), process],
   })
 }
 
@@ -123,8 +128,8 @@ export async function releaseFetch(db: Queryable, digest: Digest, process: strin
 export async function endFetch(db: Queryable, key: FetchKey, process: string): Promise<void> {
   await db.query({
     name: 'end_fetch',
-    text: `delete from fetches where digest = $1 and process = $2 returning ${WITHOUT_WAIT}`,
-    values: [key, process],
+    text: `delete from fetches where ${IS_KEY} and process = $4 returning ${WITHOUT_WAIT}`,
+    values: [...valuesOf(key), process],
   })
 }
 

@@ -1,6 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { get, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { parseDigest } from '../../oci/digest.ts'
@@ -13,6 +12,7 @@ import { Client, pushBlob, sha256 } from '../acceptance/client.ts'
 import type { PushedImage } from '../support/upstream/images.ts'
 import { pull } from '../support/upstream/pull.ts'
 import type { UpstreamRequest } from '../support/upstream/request.ts'
+import { beginPull, rest, take } from './reading.ts'
 import { NAME, openStage, type Stage, type StageOptions } from './stage.ts'
 
 const SIZE = 4 * 1024 * 1024
@@ -42,33 +42,8 @@ function pullLayer(headers: Record<string, string> = {}) {
   return pull(address(), headers)
 }
 
-/** Resolves when the headers are here; nothing is read of the body before it is asked for. */
-async function begin(headers: Record<string, string> = {}): Promise<IncomingMessage> {
-  const asked = get(address(), { headers, agent: false })
-  asked.on('error', () => {})
-  const [answer] = (await once(asked, 'response')) as [IncomingMessage]
-  answer.on('error', () => {})
-  return answer
-}
-
-async function take(answer: IncomingMessage, bytes: number): Promise<Buffer> {
-  const pieces: Buffer[] = []
-  let length = 0
-  while (length < bytes) {
-    const piece: Buffer | null = answer.read()
-    if (piece === null) await once(answer, 'readable')
-    else {
-      pieces.push(piece)
-      length += piece.length
-    }
-  }
-  return Buffer.concat(pieces)
-}
-
-async function rest(answer: IncomingMessage): Promise<Buffer> {
-  const pieces: Buffer[] = []
-  for await (const piece of answer) pieces.push(piece as Buffer)
-  return Buffer.concat(pieces)
+function begin(headers: Record<string, string> = {}): Promise<IncomingMessage> {
+  return beginPull(address(), headers)
 }
 
 function isIdle(): boolean {
@@ -260,55 +235,62 @@ describe('a blob that another repository has', () => {
     expect((await pull(address(digest), {}, 'HEAD')).status).toBe(404)
   })
 
-  it('is linked when the upstream says so', async () => {
-    const [shared] = (await stage.upstream.push({ repository: 'team/other', layers: [2000] }))
-      .layers
-    const here = `${stage.url}/v2/${NAME}/team/other/blobs/${shared!.digest}`
-    const { body } = await pull(here)
+  it('is fetched of an upstream that has it too, as its word alone is no proof', async () => {
     const client = new Client(stage.here.host)
-    await pushBlob(client, 'private/app', body)
+    const bytes = randomBytes(2000)
+    await pushBlob(client, 'private/app', bytes)
     client.close()
-    await stage.here.database.pool.query({
-      text: 'delete from repository_blobs l using repositories r where r.id = l.repository_id and r.name = $1',
-      values: [`${NAME}/team/other`],
+    const digest = sha256(bytes)
+    stage.proxy.answer(({ kind, method }) => kind === 'blob' && method === 'HEAD', {
+      status: 200,
+      headers: { 'Content-Length': '2000' },
+      times: Number.POSITIVE_INFINITY,
     })
-    stage.here.registry.cache.forgetAll()
+    expect((await pull(address(digest))).status).toBe(404)
+  })
+
+  it('is linked when the same upstream has it there, and says that it has it here', async () => {
+    expect(sha256((await pullLayer()).body)).toBe(layer.digest)
+    await until(isIdle)
+    await stage.upstream.copy(REPOSITORY, 'team/other', layer.digest)
     stage.proxy.reset()
-    expect(sha256((await pull(here)).body)).toBe(shared!.digest)
+    const other = `${stage.url}/v2/${NAME}/team/other/blobs/${layer.digest}`
+    expect(sha256((await pull(other)).body)).toBe(layer.digest)
     expect(stage.proxy.blobBytes).toBe(0)
-    expect(stage.proxy.requests('blob').map(({ method }) => method)).toContain('HEAD')
+    const absent = `${stage.url}/v2/${NAME}/team/third/blobs/${layer.digest}`
+    expect((await pull(absent)).status).toBe(404)
   })
 })
 
+/** As another process has it: nothing in common but database, storage and upstreams. */
+function another(spool: string): Registry {
+  const { registry, root } = stage.here
+  const pullThrough = createPullThrough({
+    db: registry.db,
+    process: randomUUID(),
+    spool: new Spool(path.join(root, spool)),
+    log: registry.log,
+  })
+  pullThrough.upstreams.replace(registry.pullThrough.upstreams.all)
+  return { ...registry, pullThrough }
+}
+
+function joinIn(registry: Registry) {
+  const { upstreams, fetches } = registry.pullThrough
+  const source = upstreams.byName(NAME)!.repository(REPOSITORY)!
+  return fetches.join(registry, source, parseDigest(layer.digest))
+}
+
+async function readAll(registry: Registry): Promise<Buffer> {
+  const pieces: Buffer[] = []
+  for await (const piece of joinIn(registry).read({ first: 0, last: SIZE - 1 })) {
+    pieces.push(Buffer.from(piece))
+  }
+  return Buffer.concat(pieces)
+}
+
 describe('several processes on one database', () => {
   beforeEach(() => open())
-
-  /** As another process has it: nothing in common but database, storage and upstreams. */
-  function another(spool: string): Registry {
-    const { registry, root } = stage.here
-    const pullThrough = createPullThrough({
-      db: registry.db,
-      process: randomUUID(),
-      spool: new Spool(path.join(root, spool)),
-      log: registry.log,
-    })
-    pullThrough.upstreams.replace(registry.pullThrough.upstreams.all)
-    return { ...registry, pullThrough }
-  }
-
-  function joinIn(registry: Registry) {
-    const { upstreams, fetches } = registry.pullThrough
-    const source = upstreams.byName(NAME)!.repository(REPOSITORY)!
-    return fetches.join(registry, source, parseDigest(layer.digest))
-  }
-
-  async function readAll(registry: Registry): Promise<Buffer> {
-    const pieces: Buffer[] = []
-    for await (const piece of joinIn(registry).read({ first: 0, last: SIZE - 1 })) {
-      pieces.push(Buffer.from(piece))
-    }
-    return Buffer.concat(pieces)
-  }
 
   it.each(['spool', 'elsewhere'])('fetch a blob once, with the spool in %s', async (spool) => {
     const stalled = stage.proxy.stall('blob', { afterBytes: SIZE / 2 })
@@ -330,7 +312,13 @@ describe('several processes on one database', () => {
     const reader = await begin()
     await take(reader, SIZE / 4)
     await stage.here.registry.pullThrough.fetches.close()
-    expect(await findFetch(stage.here.registry.db, parseDigest(layer.digest))).toBeUndefined()
+    expect(
+      await findFetch(stage.here.registry.db, {
+        upstream: NAME,
+        kind: 'blob',
+        digest: parseDigest(layer.digest),
+      }),
+    ).toBeUndefined()
     expect(sha256(await readAll(another('spool')))).toBe(layer.digest)
     const asked = stage.proxy.requests('blob').filter(({ method }) => method === 'GET')
     expect(asked.at(-1)!.range).toMatch(/^bytes=\d{6,}-$/)

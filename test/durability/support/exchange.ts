@@ -60,10 +60,18 @@ async function pump(
 ): Promise<void> {
   for await (const chunk of body) {
     if (outgoing.destroyed) return
-    if (!outgoing.write(chunk))
-      await Promise.race([once(outgoing, 'drain'), once(outgoing, 'close')])
+    if (!outgoing.write(chunk)) await drained(outgoing)
   }
   outgoing.end()
+}
+
+/** Waits until more may be written, or nothing can be any more; and listens no longer. */
+async function drained(outgoing: ReturnType<typeof request>): Promise<void> {
+  const over = new AbortController()
+  const events = ['drain', 'close'].map((event) => once(outgoing, event, { signal: over.signal }))
+  for (const event of events) event.catch(() => {})
+  await Promise.race(events)
+  over.abort()
 }
 
 /** The code of the first error of an error document; a document that is none is an error here. */

@@ -164,8 +164,8 @@ export async function addFetch(
   { digest, claimedSeconds, uploadId, repositoryId }: FetchSeed,
 ): Promise<void> {
   await db.query(
-    `insert into fetches (digest, process, claimed_until, upload_id, repository_id)
-     values ($1, $2, now() + make_interval(secs => $3), $4, $5)`,
+    `insert into fetches (upstream, kind, digest, process, claimed_until, upload_id, repository_id)
+     values ('some.example', 'blob', $1, $2, now() + make_interval(secs => $3), $4, $5)`,
     [digest, randomUUID(), claimedSeconds, uploadId, repositoryId],
   )
 }
