@@ -34,6 +34,12 @@ export interface PoolSettings {
   readonly onError: (error: Error) => void
 }
 
+/**
+ * In the list of a statement's results: its transaction does not wait for the disk. What is
+ * committed after it in the usual way makes it durable as well.
+ */
+export const WITHOUT_WAIT = `set_config('synchronous_commit', 'off', true)`
+
 const ANSWER_MS = 2000
 
 /**

@@ -1,8 +1,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
-import type { Queryable } from './database.ts'
+import { type Queryable, WITHOUT_WAIT } from './database.ts'
 import type { RepositoryId } from './repositories.ts'
-import { WITHOUT_WAIT } from './uploads.ts'
 
 // What the database forgets in a crash is fetched again: nobody waits for its disk.
 

@@ -1,5 +1,5 @@
 import type { RepositoryName } from '../../oci/reference.ts'
-import type { Queryable, Transaction } from './database.ts'
+import { type Queryable, type Transaction, WITHOUT_WAIT } from './database.ts'
 
 /** A row id. Postgres counts in 64 bits, so it stays text here. */
 export type RepositoryId = string & { readonly __type: 'RepositoryId' }
@@ -63,6 +63,8 @@ export async function isHostedNamespace(db: Queryable, component: string): Promi
 /**
  * The repository that keeps what is pulled from an upstream, created on first use.
  *
+ * It need not outlive a crash by itself: what is kept in it is committed later, and then it is too.
+ *
  * @returns undefined when there is a hosted one of the name
  */
 export async function ensureCache(
@@ -73,7 +75,7 @@ export async function ensureCache(
   const { rows } = await db.query<{ id: RepositoryId }>({
     text: `insert into repositories as r (name, kind, upstream) values ($1, 'cache', $2)
            on conflict (name) do update set upstream = $2 where r.kind = 'cache'
-           returning id`,
+           returning id, ${WITHOUT_WAIT}`,
     values: [name, upstream],
   })
   return rows[0]?.id

@@ -1,12 +1,11 @@
 import { PREFIX } from './changes/names.ts'
-import type { Queryable } from './database.ts'
+import { type Queryable, WITHOUT_WAIT } from './database.ts'
 import {
   SESSION_COLUMNS,
   toSession,
   type UploadKey,
   type UploadRow,
   type UploadSession,
-  WITHOUT_WAIT,
 } from './uploads.ts'
 
 export interface UploadClaim {

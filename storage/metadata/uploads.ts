@@ -1,6 +1,6 @@
 import type { Digest, DigestAlgorithm } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
-import type { Queryable, Transaction } from './database.ts'
+import { type Queryable, type Transaction, WITHOUT_WAIT } from './database.ts'
 import type { RepositoryId } from './repositories.ts'
 
 /** What the storage driver asked to remember; it means nothing here. */
@@ -39,7 +39,6 @@ export const SESSION_COLUMNS = `s.id, s.repository_id as "repositoryId", s.algor
 // Who begins or claims a session need not wait for the disk: when the database loses its last
 // moments, the client meets an unknown session and starts again. Bytes that were acknowledged, and
 // what a 201 promises, are committed in the usual way.
-export const WITHOUT_WAIT = `set_config('synchronous_commit', 'off', true)`
 
 export interface NewUpload {
   readonly id: string

@@ -5,7 +5,7 @@ import type { UpstreamRequest } from '../support/upstream/request.ts'
 import { SettlingClient } from './settling-client.ts'
 
 /** Another registry, open to everybody, and what stands between it and the mirror. */
-export interface Elsewhere {
+interface Elsewhere {
   /** Pushes there, past the proxy. */
   readonly client: Client
   readonly proxy: UpstreamProxy
