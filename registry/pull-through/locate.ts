@@ -86,12 +86,8 @@ async function mayLeave(
   const [namespace = ''] = remote.split('/', 1)
   // That is a host: it is meant for another registry, which no upstream stands for.
   if (namespace.includes('.')) return false
-  const isOfficial = namespace === 'library'
-  const [kind, isPrivate, kept] = await Promise.all([
-    kindOf(registry, name),
-    isOfficial ? false : isHostedNamespace(registry.db, namespace),
-    // A push begins by asking for blobs: the name of what is about to be hosted is nobody's business.
-    wants === 'manifest' ? 'cache' : kindOf(registry, repository),
-  ])
-  return kind === 'none' && !isPrivate && kept === 'cache'
+  if ((await kindOf(registry, name)) !== 'none') return false
+  // A push begins by asking for blobs: the name of what is about to be hosted is nobody's business.
+  if (wants !== 'manifest' && (await kindOf(registry, repository)) !== 'cache') return false
+  return namespace === 'library' || !(await isHostedNamespace(registry.db, namespace))
 }
