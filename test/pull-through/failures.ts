@@ -54,7 +54,11 @@ const other = JSON.stringify({
 
 export const FAILURES: Readonly<Record<string, Failure>> = {
   'it refuses connections': {
-    begin: ({ proxy }) => proxy.stop(),
+    begin: async ({ proxy, renew }) => {
+      await proxy.stop()
+      // Without a connection from before, which would break in place of being refused.
+      await renew(FIELDS)
+    },
     ...DOWN,
     reason: 'cannot be reached (ECONNREFUSED)',
   },
