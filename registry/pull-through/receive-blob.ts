@@ -173,6 +173,10 @@ async function take(
         if (found === receiving.digest && brokeOff === undefined) receiving.progress.verified()
       },
     })
+  } catch (error) {
+    // The session is what it was: without a byte there is nothing to go on with.
+    if (offset === 0) await receiving.fetches.spool.remove(key.id)
+    throw error
   } finally {
     stream.destroy()
   }
