@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-/** They cut connections, kill servers and look at the clock: one at a time, with the machine to itself. */
+/** They cut connections, kill servers and look at the clock: by themselves, as they mostly wait for it. */
 const OUTAGES = ['test/durability/**/*.test.ts', 'test/s3/**/*.test.ts']
 
 export default defineConfig({
@@ -28,7 +28,7 @@ export default defineConfig({
         test: {
           name: 'outages',
           include: OUTAGES,
-          maxWorkers: 1,
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
