@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config'
 
 /** They cut connections, kill servers and look at the clock: by themselves, as they mostly wait for it. */
 const OUTAGES = ['test/durability/**/*.test.ts', 'test/s3/**/*.test.ts']
+/** They go by leases of seconds, which a busy machine lets run out: with the machine to themselves. */
+const LEASES = ['test/durability/replicas.test.ts', 'test/durability/revocation.test.ts']
 
 export default defineConfig({
   test: {
@@ -28,8 +30,18 @@ export default defineConfig({
         test: {
           name: 'outages',
           include: OUTAGES,
+          exclude: LEASES,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'leases',
+          include: LEASES,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
         },
       },
     ],
