@@ -16,13 +16,18 @@ import { revoking } from './revocation.ts'
 
 export type { ByteRange, StoredBlob }
 
+/** Undefined when the repository does not serve it. */
+export function lookUpBlob({ db, cache }: Registry, repository: RepositoryName, digest: Digest) {
+  return cache.blob(repository, digest, () => findBlob(db, repository, digest))
+}
+
 /** @throws RegistryError BLOB_UNKNOWN when the repository does not serve it */
 export async function statBlob(
-  { db, cache }: Registry,
+  registry: Registry,
   repository: RepositoryName,
   digest: Digest,
 ): Promise<StoredBlob> {
-  const blob = await cache.blob(repository, digest, () => findBlob(db, repository, digest))
+  const blob = await lookUpBlob(registry, repository, digest)
   if (blob === undefined) throw new RegistryError('BLOB_UNKNOWN', digest)
   return blob
 }

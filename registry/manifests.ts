@@ -35,7 +35,7 @@ export async function getManifest(
 ): Promise<StoredManifest> {
   const manifest =
     reference.kind === 'digest'
-      ? await byDigest(registry, repository, reference.digest)
+      ? await findByDigest(registry, repository, reference.digest)
       : await byTag(registry, repository, reference.tag)
   if (manifest === undefined) {
     throw new RegistryError('MANIFEST_UNKNOWN', `${repository}${formatReference(reference)}`)
@@ -43,7 +43,8 @@ export async function getManifest(
   return manifest
 }
 
-function byDigest({ db, cache }: Registry, repository: RepositoryName, digest: Digest) {
+/** Undefined when the repository does not have it. */
+export function findByDigest({ db, cache }: Registry, repository: RepositoryName, digest: Digest) {
   return cache.manifest(repository, digest, () =>
     findManifest(db, repository, { kind: 'digest', digest }),
   )
@@ -57,7 +58,7 @@ async function byTag(registry: Registry, repository: RepositoryName, tag: Tag) {
     return fetched?.digest
   })
   // What came with the tag is not remembered: it may have been deleted since it was read.
-  return digest === undefined ? undefined : (fetched ?? byDigest(registry, repository, digest))
+  return digest === undefined ? undefined : (fetched ?? findByDigest(registry, repository, digest))
 }
 
 /** What the pusher demands of a tag before it moves. RFC 9110, "If-Match" and "If-None-Match". */

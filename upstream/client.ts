@@ -1,4 +1,5 @@
 import { type Digest, parseDigest } from '../oci/digest.ts'
+import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts'
 import {
   DOCKER_LIST,
   DOCKER_MANIFEST,
@@ -55,7 +56,6 @@ const DEFAULTS = {
   now: Date.now,
 } as const satisfies UpstreamOptions
 
-const MAX_MANIFEST_BYTES = 4_194_304
 const MAX_TAGS_BYTES = 4_194_304
 
 const MANIFESTS = {

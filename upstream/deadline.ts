@@ -47,7 +47,8 @@ export class Deadline {
 }
 
 /** What `promise` gives, unless `signal` is aborted before: then it rejects with its reason, at once. */
-export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
     const leave = () => reject(asError(signal.reason))
     if (signal.aborted) leave()

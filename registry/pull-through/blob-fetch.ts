@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Digest } from '../../oci/digest.ts'
 import type { ByteRange } from '../../storage/blob/blob-store.ts'
@@ -9,10 +10,10 @@ import {
   findFetch,
   releaseFetch,
 } from '../../storage/metadata/fetches.ts'
+import { unlessAborted } from '../../upstream/deadline.ts'
 import { UpstreamFailure } from '../../upstream/failure.ts'
 import { readBlob } from '../blobs.ts'
 import type { Registry } from '../registry.ts'
-import { unlessAborted } from './aborted.ts'
 import type { Fetches } from './fetches.ts'
 import { followFile, openGrowing } from './growing-file.ts'
 import { Progress } from './progress.ts'
@@ -80,15 +81,15 @@ export class BlobFetch {
   /**
    * The size in bytes, as soon as the upstream has told it.
    *
-   * @throws why the blob cannot be had, and the signal's reason
+   * @throws why the blob cannot be had
    */
-  async size(signal?: AbortSignal): Promise<number> {
+  async size(): Promise<number> {
     for (;;) {
       if (this.#progress.sizeBytes > 0 || this.#progress.state === 'whole') {
         return this.#progress.sizeBytes
       }
       if (this.#progress.state === 'failed') throw this.#progress.failure
-      await unlessAborted(this.#progress.changed(), signal)
+      await this.#progress.changed()
     }
   }
 
@@ -166,14 +167,22 @@ export class BlobFetch {
     const { sizeBytes, uploadId, growing } = record
     if (sizeBytes !== null) this.#progress.opened(sizeBytes)
     if (this.#progress.file === undefined && uploadId !== null && growing) {
-      const file = await this.#fetches.fileOf(this.#registry, uploadId)
-      if (file !== undefined) {
+      const file = this.#fetches.fileOf(this.#registry, uploadId)
+      if (await isHere(file)) {
         this.#followed = nameOf(record)
         this.#progress.growsIn(file)
       }
     }
     this.#progress.tick()
   }
+}
+
+/** Not where it grows on another machine. */
+function isHere(file: string): Promise<boolean> {
+  return stat(file).then(
+    () => true,
+    () => false,
+  )
 }
 
 function nameOf({ process, uploadId, growing }: ClaimedFetch): string {

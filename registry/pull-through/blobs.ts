@@ -1,10 +1,10 @@
 import type { Digest } from '../../oci/digest.ts'
-import { findBlob, type StoredBlob } from '../../storage/metadata/blobs.ts'
+import type { StoredBlob } from '../../storage/metadata/blobs.ts'
 import { UpstreamFailure } from '../../upstream/failure.ts'
-import { type ReadOptions, readBlob } from '../blobs.ts'
+import { lookUpBlob, type ReadOptions, readBlob } from '../blobs.ts'
 import type { Registry } from '../registry.ts'
+import { asking, type Wanted } from './asking.ts'
 import { statedSize } from './descriptors.ts'
-import { asUpstreamError } from './failure.ts'
 import { soon, within } from './patience.ts'
 import type { UpstreamRepository } from './upstreams.ts'
 
@@ -31,7 +31,7 @@ export async function pullBlob(
   const { activity, uses } = registry.pullThrough
   const { repository, upstream } = source
   const { name } = upstream.rule
-  const stored = await findKept(registry, source, digest)
+  const stored = await lookUpBlob(registry, source.repository, digest)
   if (stored !== undefined) {
     uses.blobUsed(repository, digest)
     activity.hit(name)
@@ -43,7 +43,7 @@ export async function pullBlob(
     })
   }
   activity.miss(name)
-  return asking(source, digest, () => join(registry, source, digest))
+  return asking(source, wanted(digest), () => join(registry, source, digest))
 }
 
 async function join(
@@ -115,9 +115,9 @@ export async function statPulledBlob(
   source: UpstreamRepository,
   digest: Digest,
 ): Promise<Pick<PulledBlob, 'sizeBytes' | 'from'>> {
-  const stored = await findKept(registry, source, digest)
+  const stored = await lookUpBlob(registry, source.repository, digest)
   if (stored !== undefined) return { sizeBytes: stored.sizeBytes, from: 'cache' }
-  const sizeBytes = await asking(source, digest, () => stat(registry, source, digest))
+  const sizeBytes = await asking(source, wanted(digest), () => stat(registry, source, digest))
   return { sizeBytes, from: 'upstream' }
 }
 
@@ -135,23 +135,6 @@ function stat(
   )
 }
 
-function findKept({ db, cache }: Registry, { repository }: UpstreamRepository, digest: Digest) {
-  return cache.blob(repository, digest, () => findBlob(db, repository, digest))
-}
-
-/** Turns the upstream's failures into what a client is told, and remembers what is not there. */
-async function asking<T>(
-  { upstream, repository }: UpstreamRepository,
-  digest: Digest,
-  work: () => Promise<T>,
-): Promise<T> {
-  const key = `blob ${repository}@${digest}`
-  try {
-    upstream.refuse(key)
-    return await work()
-  } catch (error) {
-    if (!(error instanceof UpstreamFailure)) throw error
-    upstream.remember(key, error, { isKept: false })
-    throw asUpstreamError(error, 'BLOB_UNKNOWN')
-  }
+function wanted(digest: Digest): Wanted {
+  return { what: ` blob ${digest}`, unknown: 'BLOB_UNKNOWN', isKept: false }
 }

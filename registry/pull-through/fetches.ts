@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto'
-import { stat, truncate } from 'node:fs/promises'
+import { truncate } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { Digest } from '../../oci/digest.ts'
 import type { Spool } from '../../storage/blob/spool.ts'
@@ -20,7 +19,7 @@ const ANSWERS: ReadonlySet<string> = new Set(['unknown', 'denied'])
 export interface FetchesOptions {
   readonly db: Pool
   /** Names this process in its claims: a UUID. */
-  readonly process?: string
+  readonly process: string
   /** Where blobs grow whose store has no file for it. */
   readonly spool: Spool
   readonly log: Pick<Logger, 'warn' | 'info'>
@@ -42,7 +41,7 @@ export class Fetches {
   readonly #closing = new AbortController()
   #renewal: NodeJS.Timeout | undefined
 
-  constructor({ db, process = randomUUID(), spool, log }: FetchesOptions) {
+  constructor({ db, process, spool, log }: FetchesOptions) {
     this.#db = db
     this.#log = log
     this.spool = spool
@@ -80,20 +79,14 @@ export class Fetches {
     return fetch
   }
 
-  /** The file in which the bytes of an upload session grow; undefined when it is not on this machine. */
-  async fileOf({ blobs }: Registry, uploadId: string): Promise<string | undefined> {
-    const file = blobs.growingFile?.(uploadId) ?? this.spool.fileOf(uploadId)
-    const isHere = await stat(file).then(
-      () => true,
-      () => false,
-    )
-    return isHere ? file : undefined
+  /** The file in which the bytes of an upload session grow, be it on another machine. */
+  fileOf({ blobs }: Registry, uploadId: string): string {
+    return blobs.growingFile?.(uploadId) ?? this.spool.fileOf(uploadId)
   }
 
   /** Takes back what was written: other processes that follow the file are not to end it as whole. */
-  async spoil({ blobs }: Registry, uploadId: string): Promise<void> {
-    const file = blobs.growingFile?.(uploadId) ?? this.spool.fileOf(uploadId)
-    await truncate(file).catch(() => {}) // gone already
+  async spoil(registry: Registry, uploadId: string): Promise<void> {
+    await truncate(this.fileOf(registry, uploadId)).catch(() => {}) // gone already
   }
 
   /** Breaks off what is under way; what has arrived is kept, for the next process to go on with. */

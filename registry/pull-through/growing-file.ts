@@ -1,7 +1,8 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ByteRange } from '../../storage/blob/blob-store.ts'
-import { unlessAborted } from './aborted.ts'
+import { unlessMissing } from '../../storage/blob/filesystem/failure.ts'
+import { unlessAborted } from '../../upstream/deadline.ts'
 
 /** A file that somebody writes, here or in another process. */
 export interface Growth {
@@ -93,11 +94,6 @@ function progress(position: number, growth: Growth): Promise<void> {
 }
 
 /** The file, once there is one; undefined when what was to be followed ended before. */
-export async function openGrowing(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, 'r')
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
+export function openGrowing(path: string): Promise<FileHandle | undefined> {
+  return unlessMissing(open(path, 'r'))
 }

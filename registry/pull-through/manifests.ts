@@ -1,10 +1,11 @@
 import type { Digest } from '../../oci/digest.ts'
 import { formatReference, type Reference, type Tag } from '../../oci/reference.ts'
-import { findManifest, type StoredManifest } from '../../storage/metadata/manifests.ts'
-import { findUpstreamTag } from '../../storage/metadata/upstream-tags.ts'
-import { UpstreamFailure } from '../../upstream/failure.ts'
+import type { StoredManifest } from '../../storage/metadata/manifests.ts'
+import { findUpstreamTag, type UpstreamTag } from '../../storage/metadata/upstream-tags.ts'
+import { findByDigest } from '../manifests.ts'
 import type { Registry } from '../registry.ts'
-import { asUpstreamError, UpstreamError } from './failure.ts'
+import { asking, type Wanted } from './asking.ts'
+import { UpstreamError } from './failure.ts'
 import { fetchManifest, revalidateTag } from './fetch-manifest.ts'
 import { soon } from './patience.ts'
 import type { UpstreamRepository } from './upstreams.ts'
@@ -45,10 +46,9 @@ async function byDigest(
 ): Promise<PulledManifest> {
   const { flights, patience } = registry.pullThrough
   const reference: Reference = { kind: 'digest', digest }
-  const find = () => findManifest(registry.db, source.repository, reference)
-  const kept = await registry.cache.manifest(source.repository, digest, find)
+  const kept = await findByDigest(registry, source.repository, digest)
   if (kept !== undefined) return { ...kept, from: 'cache' }
-  return asking(source, reference, { isKept: false }, async (key) => {
+  return asking(source, wanted(reference, false), async (key) => {
     const fetched = flights.join(key, (signal) =>
       fetchManifest(registry, source, { digest, tag: undefined, signal }),
     )
@@ -62,14 +62,13 @@ async function byTag(
   tag: Tag,
 ): Promise<PulledManifest> {
   const { flights, patience } = registry.pullThrough
-  const { upstream, repository } = source
+  const { upstream } = source
   const { staleSeconds } = upstream.rule
-  const fresh = await findFresh(registry, source, tag)
+  const { fresh, kept } = await findKept(registry, source, tag)
   if (fresh !== undefined) return { ...fresh, from: 'cache' }
-  const kept = await findUpstreamTag(registry.db, repository, tag)
   const isKept = kept !== undefined && kept.ageSeconds < staleSeconds
   try {
-    return await asking(source, { kind: 'tag', tag }, { isKept }, async (key) => {
+    return await asking(source, wanted({ kind: 'tag', tag }, isKept), async (key) => {
       const asked = flights.join(key, (signal) =>
         revalidateTag(registry, source, { tag, kept, isServable: isKept, signal }),
       )
@@ -82,43 +81,30 @@ async function byTag(
   }
 }
 
-/** What the tag names, if it need not be asked for. */
-async function findFresh(
-  { db, cache }: Registry,
-  { repository, upstream }: UpstreamRepository,
-  tag: Tag,
-): Promise<StoredManifest | undefined> {
-  let read: StoredManifest | undefined
-  const fresh = await cache.freshTag(repository, tag, async () => {
-    const kept = await findUpstreamTag(db, repository, tag)
-    const leftSeconds = upstream.rule.freshSeconds - (kept?.ageSeconds ?? Number.POSITIVE_INFINITY)
-    if (kept === undefined || kept.due || leftSeconds <= 0) return undefined
-    read = kept
-    return { digest: kept.digest, freshUntilMs: performance.now() + leftSeconds * 1000 }
-  })
-  if (fresh === undefined || read !== undefined) return read
-  const reference: Reference = { kind: 'digest', digest: fresh.digest }
-  return cache.manifest(repository, fresh.digest, () => findManifest(db, repository, reference))
+function wanted(reference: Reference, isKept: boolean): Wanted {
+  return { what: formatReference(reference), unknown: 'MANIFEST_UNKNOWN', isKept }
 }
 
-/**
- * Turns the upstream's failures into what a client is told, and remembers them: for a short time
- * the same is not asked again.
- */
-async function asking<T>(
-  source: UpstreamRepository,
-  reference: Reference,
-  { isKept }: { readonly isKept: boolean },
-  work: (key: string) => Promise<T>,
-): Promise<T> {
-  const { upstream, repository } = source
-  const key = repository + formatReference(reference)
-  try {
-    upstream.refuse(key)
-    return await work(key)
-  } catch (error) {
-    if (!(error instanceof UpstreamFailure)) throw error
-    upstream.remember(key, error, { isKept })
-    throw asUpstreamError(error, 'MANIFEST_UNKNOWN')
-  }
+interface Kept {
+  /** What the tag names, when it need not be asked for. */
+  readonly fresh: StoredManifest | undefined
+  /** What it named when it was last asked for. Of what is fresh it may be left out. */
+  readonly kept: UpstreamTag | undefined
+}
+
+async function findKept(
+  registry: Registry,
+  { repository, upstream }: UpstreamRepository,
+  tag: Tag,
+): Promise<Kept> {
+  let kept: UpstreamTag | undefined
+  const fresh = await registry.cache.freshTag(repository, tag, async () => {
+    kept = await findUpstreamTag(registry.db, repository, tag)
+    if (kept === undefined || kept.due) return undefined
+    const leftSeconds = upstream.rule.freshSeconds - kept.ageSeconds
+    if (leftSeconds <= 0) return undefined
+    return { digest: kept.digest, freshUntilMs: performance.now() + leftSeconds * 1000 }
+  })
+  if (fresh === undefined) return { fresh, kept }
+  return { fresh: kept ?? (await findByDigest(registry, repository, fresh.digest)), kept }
 }

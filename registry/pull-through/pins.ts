@@ -1,9 +1,9 @@
 import { RegistryError } from '../../oci/errors.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import { markCachePinned, markTagPinned } from '../../storage/metadata/cache-marks.ts'
-import { type CacheRepository, findCache } from '../../storage/metadata/cached-content.ts'
+import type { CacheRepository } from '../../storage/metadata/cached-content.ts'
 import { type Queryable, transaction } from '../../storage/metadata/database.ts'
-import { lockRepository } from '../../storage/metadata/repositories.ts'
+import { findRepositoryRow, lockRepository } from '../../storage/metadata/repositories.ts'
 import type { Registry } from '../registry.ts'
 
 /**
@@ -56,9 +56,9 @@ export async function requireCache(
   db: Queryable,
   repository: RepositoryName,
 ): Promise<CacheRepository> {
-  const cache = await findCache(db, repository)
-  if (cache === undefined) throw unknownCache(repository)
-  return cache
+  const row = await findRepositoryRow(db, repository)
+  if (row === undefined || row.upstream === null) throw unknownCache(repository)
+  return { id: row.id, name: repository }
 }
 
 function unknownCache(repository: RepositoryName): RegistryError {

@@ -198,7 +198,7 @@ async function* passingOn(
     await spool?.write(chunk)
     if (announced === undefined) {
       // Not earlier: until it is written to, the file may hold more than what counts.
-      progress.growsIn(registry.blobs.growingFile?.(key.id) ?? fetches.spool.fileOf(key.id))
+      progress.growsIn(fetches.fileOf(registry, key.id))
       announced = announce(registry, receiving, { id: key.id, sizeBytes: body.sizeBytes })
     }
     arrived += chunk.length

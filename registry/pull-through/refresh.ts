@@ -1,7 +1,8 @@
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
-import { hasTag, markTagsDue } from '../../storage/metadata/cache-marks.ts'
+import { markTagsDue } from '../../storage/metadata/cache-marks.ts'
 import type { Changes } from '../../storage/metadata/changes.ts'
 import { transaction } from '../../storage/metadata/database.ts'
+import { findTag } from '../../storage/metadata/tags.ts'
 import type { Registry } from '../registry.ts'
 import { requireCache, unknownTag } from './pins.ts'
 
@@ -31,8 +32,10 @@ export async function refresh(
 ): Promise<number> {
   if ('repository' in target) {
     const { repository, tag } = target
-    const { id } = await requireCache(db, repository)
-    if (tag !== undefined && !(await hasTag(db, id, tag))) throw unknownTag(repository, tag)
+    await requireCache(db, repository)
+    if (tag !== undefined && (await findTag(db, repository, tag)) === undefined) {
+      throw unknownTag(repository, tag)
+    }
   }
   let refreshed = 0
   for (;;) {

@@ -133,10 +133,6 @@ export class Upstreams {
     return this.#all
   }
 
-  byName(name: string): Upstream | undefined {
-    return this.#all.find(({ rule }) => rule.name === name)
-  }
-
   /** The one that stands for a host, as `?ns=` names it. */
   byHost(host: string): Upstream | undefined {
     return this.#all.find(({ rule }) => rule.hosts.includes(host.toLowerCase()))

@@ -65,12 +65,3 @@ export async function markTagsDue(
   })
   return rowCount ?? 0
 }
-
-/** Whether the cache has the tag. */
-export async function hasTag(db: Queryable, id: RepositoryId, tag: Tag): Promise<boolean> {
-  const { rowCount } = await db.query({
-    text: 'select from tags where repository_id = $1 and name = $2',
-    values: [id, tag],
-  })
-  return rowCount === 1
-}

@@ -10,18 +10,6 @@ export interface CacheRepository {
   readonly name: RepositoryName
 }
 
-/** Undefined also for a hosted repository. */
-export async function findCache(
-  db: Queryable,
-  name: RepositoryName,
-): Promise<CacheRepository | undefined> {
-  const { rows } = await db.query<CacheRepository>({
-    text: `select id, name from repositories where name = $1 and kind = 'cache'`,
-    values: [name],
-  })
-  return rows[0]
-}
-
 /** One page of an upstream's repositories here, by id. */
 export async function listCaches(
   db: Queryable,

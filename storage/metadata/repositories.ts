@@ -10,12 +10,7 @@ export async function findRepository(
   db: Queryable,
   name: RepositoryName,
 ): Promise<RepositoryId | undefined> {
-  const { rows } = await db.query<{ id: RepositoryId }>({
-    name: 'find_repository',
-    text: 'select id from repositories where name = $1',
-    values: [name],
-  })
-  return rows[0]?.id
+  return (await findRepositoryRow(db, name))?.id
 }
 
 /** The id of the repository, which is created on first use, as a push expects. */

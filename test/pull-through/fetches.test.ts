@@ -277,7 +277,7 @@ function another(spool: string): Registry {
 
 function joinIn(registry: Registry) {
   const { upstreams, fetches } = registry.pullThrough
-  const source = upstreams.byName(NAME)!.repository(REPOSITORY)!
+  const source = upstreams.all[0]!.repository(REPOSITORY)!
   return fetches.join(registry, source, parseDigest(layer.digest))
 }
 
