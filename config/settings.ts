@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { ACCESS_SETTINGS } from './access-settings.ts'
+import { GC_SETTINGS } from './gc-settings.ts'
 import { S3_SETTINGS } from './s3-settings.ts'
 import { bytes, nonEmpty, type Setting, seconds, wholeNumber, yesOrNo } from './setting.ts'
 import { UPSTREAM_SETTINGS } from './upstream-settings.ts'
@@ -77,6 +78,7 @@ export const SETTINGS = {
   },
   ...S3_SETTINGS,
   ...UPSTREAM_SETTINGS,
+  ...GC_SETTINGS,
   'tls.certificate': {
     schema: nonEmpty('expected a file'),
     text: 'PEM file with the certificate and its chain. Read again when it changes.',

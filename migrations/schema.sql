@@ -1,5 +1,26 @@
 -- What the migrations make, in full. Written by npm run schema.
 
+CREATE OR REPLACE FUNCTION public.fill_edge_repository()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  select repository_id into new.repository_id from manifests where id = new.manifest_id;
+  return new;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.queue_unnamed_blobs()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  insert into gc_queue (kind, key, reason)
+  select distinct 'blob', digest, 'manifest deleted' from gone;
+  return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.record_tag_event()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -7,6 +28,7 @@ AS $function$
 declare
   before_digest text;
   after_digest text;
+  cause text := nullif(current_setting('slipway.cause', true), '');
 begin
   if tg_op <> 'INSERT' then
     select digest into before_digest from manifests where id = old.manifest_id;
@@ -14,16 +36,22 @@ begin
   if tg_op = 'DELETE' then
     -- A repository that is being deleted takes its history with it.
     if exists (select from repositories where id = old.repository_id) then
-      insert into tag_events (repository_id, name, from_digest, actor)
+      insert into tag_events (repository_id, name, from_digest, actor, cause)
       values (old.repository_id, old.name, before_digest,
-              nullif(current_setting('slipway.actor', true), ''));
+              nullif(current_setting('slipway.actor', true), ''), cause);
     end if;
-    return null;
+  else
+    select digest into after_digest from manifests where id = new.manifest_id;
+    if before_digest is distinct from after_digest then
+      insert into tag_events (repository_id, name, from_digest, to_digest, actor, cause)
+      values (new.repository_id, new.name, before_digest, after_digest, new.updated_by, cause);
+    end if;
   end if;
-  select digest into after_digest from manifests where id = new.manifest_id;
-  if before_digest is distinct from after_digest then
-    insert into tag_events (repository_id, name, from_digest, to_digest, actor)
-    values (new.repository_id, new.name, before_digest, after_digest, new.updated_by);
+  if tg_op <> 'INSERT' and before_digest is distinct from after_digest and before_digest is not null
+     and exists (select from repositories where id = old.repository_id and kind = 'hosted') then
+    insert into gc_queue (kind, key, reason)
+    values ('manifest', old.manifest_id::text,
+            case tg_op when 'DELETE' then 'tag deleted' else 'tag moved' end);
   end if;
   return null;
 end
@@ -97,10 +125,15 @@ create table blobs (
   state text default 'live'::text not null,
   created_at timestamp with time zone default now() not null,
   verified_at timestamp with time zone default now() not null,
+  promised_at timestamp with time zone default now() not null,
+  quarantined_at timestamp with time zone,
+  problem text,
   constraint blobs_pkey PRIMARY KEY (digest),
+  constraint blobs_quarantined_check CHECK (((state = 'quarantined'::text) <= (problem IS NOT NULL))),
   constraint blobs_size_bytes_check CHECK ((size_bytes >= 0)),
   constraint blobs_state_check CHECK ((state = ANY (ARRAY['live'::text, 'deleting'::text, 'quarantined'::text])))
 );
+CREATE INDEX blobs_by_verification ON public.blobs USING btree (verified_at, digest) WHERE (state = 'live'::text);
 CREATE INDEX blobs_not_live ON public.blobs USING btree (digest) WHERE (state <> 'live'::text);
 
 create table credentials (
@@ -147,6 +180,30 @@ create table fetches (
 );
 CREATE INDEX fetches_by_claim ON public.fetches USING btree (claimed_until);
 
+create table gc_days (
+  day date not null,
+  manifests bigint default 0 not null,
+  blobs bigint default 0 not null,
+  bytes bigint default 0 not null,
+  constraint gc_days_pkey PRIMARY KEY (day)
+);
+
+create table gc_queue (
+  id bigint generated always as identity not null,
+  kind text collate "C" not null,
+  key text collate "C" not null,
+  reason text not null,
+  queued_at timestamp with time zone default now() not null,
+  due_at timestamp with time zone default now() not null,
+  attempts integer default 0 not null,
+  claimed_until timestamp with time zone,
+  last_error text,
+  constraint gc_queue_pkey PRIMARY KEY (id),
+  constraint gc_queue_kind_check CHECK ((kind = ANY (ARRAY['manifest'::text, 'blob'::text, 'repository'::text])))
+);
+CREATE INDEX gc_queue_by_due ON public.gc_queue USING btree (due_at, id);
+CREATE INDEX gc_queue_by_key ON public.gc_queue USING btree (kind, key);
+
 create table grants (
   id bigint generated always as identity not null,
   effect text not null,
@@ -181,6 +238,21 @@ create table groups (
   constraint groups_name_key UNIQUE (name)
 );
 
+create table leases (
+  id bigint generated always as identity not null,
+  repository_id bigint not null,
+  digest text collate "C" not null,
+  holder text collate "C" not null,
+  expires_at timestamp with time zone not null,
+  created_at timestamp with time zone default now() not null,
+  created_by text,
+  constraint leases_pkey PRIMARY KEY (id),
+  constraint leases_repository_id_digest_holder_key UNIQUE (repository_id, digest, holder),
+  constraint leases_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
+);
+CREATE INDEX leases_by_digest ON public.leases USING btree (digest);
+CREATE INDEX leases_by_expiry ON public.leases USING btree (expires_at);
+
 create table login_failures (
   key text collate "C" not null,
   failures integer not null,
@@ -193,18 +265,23 @@ CREATE INDEX login_failures_by_age ON public.login_failures USING btree (last_at
 create table manifest_blobs (
   manifest_id bigint not null,
   digest text collate "C" not null,
+  repository_id bigint not null,
   constraint manifest_blobs_pkey PRIMARY KEY (manifest_id, digest),
   constraint manifest_blobs_manifest_id_fkey FOREIGN KEY (manifest_id) REFERENCES manifests(id) ON DELETE CASCADE
 );
-CREATE INDEX manifest_blobs_by_digest ON public.manifest_blobs USING btree (digest);
+CREATE INDEX manifest_blobs_by_use ON public.manifest_blobs USING btree (digest, repository_id);
+CREATE TRIGGER manifest_blobs_fill BEFORE INSERT ON public.manifest_blobs FOR EACH ROW WHEN ((new.repository_id IS NULL)) EXECUTE FUNCTION fill_edge_repository();
+CREATE TRIGGER manifest_blobs_queue AFTER DELETE ON public.manifest_blobs REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION queue_unnamed_blobs();
 
 create table manifest_children (
   manifest_id bigint not null,
   digest text collate "C" not null,
+  repository_id bigint not null,
   constraint manifest_children_pkey PRIMARY KEY (manifest_id, digest),
   constraint manifest_children_manifest_id_fkey FOREIGN KEY (manifest_id) REFERENCES manifests(id) ON DELETE CASCADE
 );
-CREATE INDEX manifest_children_by_digest ON public.manifest_children USING btree (digest);
+CREATE INDEX manifest_children_by_use ON public.manifest_children USING btree (repository_id, digest);
+CREATE TRIGGER manifest_children_fill BEFORE INSERT ON public.manifest_children FOR EACH ROW WHEN ((new.repository_id IS NULL)) EXECUTE FUNCTION fill_edge_repository();
 
 create table manifests (
   id bigint generated always as identity not null,
@@ -219,12 +296,15 @@ create table manifests (
   pushed_at timestamp with time zone default now() not null,
   pushed_by text,
   used_at timestamp with time zone,
+  promised_at timestamp with time zone default now() not null,
+  deleted_at timestamp with time zone,
   constraint manifests_pkey PRIMARY KEY (id),
   constraint manifests_repository_id_digest_key UNIQUE (repository_id, digest),
   constraint manifests_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
 );
 CREATE INDEX manifests_by_subject ON public.manifests USING btree (repository_id, subject_digest, id) WHERE (subject_digest IS NOT NULL);
 CREATE INDEX manifests_by_use ON public.manifests USING btree (used_at) WHERE (used_at IS NOT NULL);
+CREATE INDEX manifests_deleted ON public.manifests USING btree (repository_id, deleted_at) WHERE (deleted_at IS NOT NULL);
 
 create table migrations (
   version integer not null,
@@ -233,20 +313,35 @@ create table migrations (
   constraint migrations_pkey PRIMARY KEY (version)
 );
 
+create table periodic_work (
+  name text collate "C" not null,
+  claimed_by uuid,
+  claimed_until timestamp with time zone,
+  finished_at timestamp with time zone,
+  state jsonb default '{}'::jsonb not null,
+  constraint periodic_work_pkey PRIMARY KEY (name)
+);
+
 create table repositories (
   id bigint generated always as identity not null,
-  name text collate "C" not null,
+  name text collate "C",
   kind text default 'hosted'::text not null,
   listed boolean default false not null,
   created_at timestamp with time zone default now() not null,
   upstream text collate "C",
   pinned boolean default false not null,
+  deleted_name text collate "C",
+  deleted_at timestamp with time zone,
+  deleted_by text,
+  forgotten_before timestamp with time zone,
   constraint repositories_pkey PRIMARY KEY (id),
   constraint repositories_name_key UNIQUE (name),
+  constraint repositories_deleted_check CHECK ((((name IS NULL) = (deleted_at IS NOT NULL)) AND ((deleted_name IS NULL) = (deleted_at IS NULL)) AND (NOT ((kind = 'cache'::text) AND (name IS NULL))))),
   constraint repositories_kind_check CHECK ((kind = ANY (ARRAY['hosted'::text, 'cache'::text]))),
   constraint repositories_upstream_check CHECK (((kind = 'cache'::text) = (upstream IS NOT NULL)))
 );
 CREATE INDEX repositories_by_upstream ON public.repositories USING btree (upstream, id) WHERE (upstream IS NOT NULL);
+CREATE INDEX repositories_deleted ON public.repositories USING btree (deleted_name, deleted_at) WHERE (deleted_at IS NOT NULL);
 CREATE INDEX repositories_listed ON public.repositories USING btree (name) WHERE listed;
 
 create table repository_blobs (
@@ -260,6 +355,20 @@ create table repository_blobs (
 );
 CREATE INDEX repository_blobs_by_digest ON public.repository_blobs USING btree (digest);
 CREATE INDEX repository_blobs_by_use ON public.repository_blobs USING btree (used_at) WHERE (used_at IS NOT NULL);
+
+create table retention_runs (
+  id bigint generated always as identity not null,
+  kind text collate "C" not null,
+  at timestamp with time zone default now() not null,
+  actor text,
+  kept integer not null,
+  deleted integer not null,
+  bytes bigint not null,
+  document jsonb default '{}'::jsonb not null,
+  constraint retention_runs_pkey PRIMARY KEY (id),
+  constraint retention_runs_kind_check CHECK ((kind = ANY (ARRAY['plan'::text, 'run'::text])))
+);
+CREATE INDEX retention_runs_by_kind ON public.retention_runs USING btree (kind, id);
 
 create table signing_keys (
   id text not null,
@@ -276,9 +385,12 @@ create table tag_events (
   to_digest text collate "C",
   actor text,
   at timestamp with time zone default now() not null,
+  cause text collate "C",
   constraint tag_events_pkey PRIMARY KEY (id),
   constraint tag_events_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
 );
+CREATE INDEX tag_events_by_repository ON public.tag_events USING btree (repository_id, id);
+CREATE INDEX tag_events_by_source ON public.tag_events USING btree (repository_id, from_digest, at) WHERE ((from_digest IS NOT NULL) AND (cause IS DISTINCT FROM 'garbage'::text));
 CREATE INDEX tag_events_by_tag ON public.tag_events USING btree (repository_id, name, id);
 
 create table tags (

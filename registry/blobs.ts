@@ -7,6 +7,7 @@ import {
   findManifestOfBlob,
   linkBlobFrom,
   listRepositoriesOfBlob,
+  promiseBlob as promiseBlobRow,
   type StoredBlob,
   unlinkBlob,
 } from '../storage/metadata/blobs.ts'
@@ -30,6 +31,24 @@ export async function statBlob(
   const blob = await lookUpBlob(registry, repository, digest)
   if (blob === undefined) throw new RegistryError('BLOB_UNKNOWN', digest)
   return blob
+}
+
+/**
+ * The same for somebody who may be about to name it in a manifest instead of pushing it: it stays at
+ * least for the grace period from now on.
+ *
+ * @throws RegistryError BLOB_UNKNOWN
+ */
+export async function promiseBlob(
+  registry: Registry,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<StoredBlob> {
+  const blob = await statBlob(registry, repository, digest)
+  const promise = () => promiseBlobRow(registry.db, repository, digest)
+  if (await registry.promises.keep(repository, digest, promise)) return blob
+  registry.cache.forgetBlob(repository, digest)
+  throw new RegistryError('BLOB_UNKNOWN', digest)
 }
 
 export interface ReadOptions {

@@ -10,6 +10,7 @@ import {
   findManifest,
   findParent,
   lockContent,
+  promiseManifest as promiseManifestRow,
   type StoredManifest,
 } from '../storage/metadata/manifests.ts'
 import {
@@ -19,11 +20,18 @@ import {
   unlistIfEmpty,
 } from '../storage/metadata/repositories.ts'
 import { findTag, lockTags } from '../storage/metadata/tags.ts'
+import { untaggedSeconds } from './keeping.ts'
 import { forgetting } from './metadata-cache.ts'
 import type { Registry } from './registry.ts'
 import { inRepository, RepositoryGone, requireRepository } from './repositories.ts'
 import { type Revoke, revoking } from './revocation.ts'
-import { checkMediaType, checkTag, type PermitsTag, refuseTags } from './tag-rights.ts'
+import {
+  checkMediaType,
+  checkTag,
+  type Deletion,
+  type PermitsTag,
+  refuseTags,
+} from './tag-rights.ts'
 
 export type { StoredManifest }
 
@@ -41,6 +49,26 @@ export async function getManifest(
     throw new RegistryError('MANIFEST_UNKNOWN', `${repository}${formatReference(reference)}`)
   }
   return manifest
+}
+
+/**
+ * The same for somebody who may be about to list a manifest that he names by its digest: it stays at
+ * least for the grace period from now on.
+ *
+ * @throws RegistryError MANIFEST_UNKNOWN
+ */
+export async function promiseManifest(
+  registry: Registry,
+  repository: RepositoryName,
+  reference: Reference,
+): Promise<StoredManifest> {
+  const manifest = await getManifest(registry, repository, reference)
+  if (reference.kind === 'tag') return manifest
+  const { digest } = manifest
+  const promise = () => promiseManifestRow(registry.db, repository, digest)
+  if (await registry.promises.keep(repository, digest, promise)) return manifest
+  registry.cache.forgetManifest(repository, digest)
+  throw new RegistryError('MANIFEST_UNKNOWN', `${repository}@${digest}`)
 }
 
 /** Undefined when the repository does not have it. */
@@ -115,6 +143,7 @@ export async function putManifest(
         tags,
         subjectDigest: manifest.subject?.digest,
         pushedBy: push.actor,
+        reviewSeconds: tags.length > 0 ? undefined : untaggedSeconds(registry.keeping, repository),
       })
     })
   const forget = () => {
@@ -181,14 +210,8 @@ function refuseMissing(missing: readonly Digest[]): void {
   if (missing.length > 0) throw new RegistryError('MANIFEST_BLOB_UNKNOWN', [...new Set(missing)])
 }
 
-/** Who deletes something, and which tags may go with it. */
-export interface Deletion {
-  readonly actor: string | undefined
-  readonly permits: PermitsTag
-}
-
 /**
- * Deletes a manifest and every tag that names it.
+ * Deletes a manifest and every tag that names it. Both can be restored for a while.
  *
  * @throws RegistryError NAME_UNKNOWN, MANIFEST_UNKNOWN, UNSUPPORTED while an index of the
  *   repository lists it: the index would be left half broken; DENIED when a tag of it may not go

@@ -86,6 +86,7 @@ async function publishUnlessKnown(
       sizeBytes: upload.offset,
       location,
       superfluous: kept,
+      reviewSeconds: registry.keeping.graceSeconds,
     })
     if (!committed) throw new ClaimLost()
     return kept ? 'superfluous' : 'placed'

@@ -2,7 +2,9 @@ import type { Logger } from 'pino'
 import type { BlobStore } from '../storage/blob/blob-store.ts'
 import type { Changes } from '../storage/metadata/changes.ts'
 import type { Pool } from '../storage/metadata/database.ts'
+import type { KeepingTerms } from './keeping.ts'
 import type { MetadataCache } from './metadata-cache.ts'
+import type { Promises } from './promises.ts'
 import type { PullThrough } from './pull-through/pull-through.ts'
 import type { UploadHashes } from './upload-hashes.ts'
 import type { UploadLocks } from './upload-locks.ts'
@@ -19,6 +21,8 @@ export interface Registry {
   /** What other registries are asked for. */
   readonly pullThrough: PullThrough
   readonly limits: Limits
+  readonly keeping: KeepingTerms
+  readonly promises: Promises
   readonly log: Logger
   /** Called between two steps that must survive a crash. Does nothing, except in tests. */
   readonly faultPoint: (step: FaultPoint) => Promise<void> | void

@@ -11,13 +11,14 @@ import {
   lockRepositoryAlone,
   type NamePatterns,
   type RepositoryId,
+  retireRepository,
 } from '../storage/metadata/repositories.ts'
 import { listTags } from '../storage/metadata/tags.ts'
 import { forgetting, type RepositoryKind } from './metadata-cache.ts'
 import { type Page, type PageRequest, pageOf } from './page.ts'
 import type { Registry } from './registry.ts'
 import { revoking } from './revocation.ts'
-import { type PermitsTag, refuseTags } from './tag-rights.ts'
+import { type Deletion, refuseTags } from './tag-rights.ts'
 
 export type { NamePatterns }
 
@@ -33,14 +34,15 @@ export async function getRepositories(
 }
 
 /**
- * Deletes a repository with all it holds; blobs that others serve stay theirs.
+ * Deletes a repository with all it holds; blobs that others serve stay theirs. A hosted one can be
+ * restored for a while; what was pulled from an upstream can be pulled again.
  *
  * @throws RegistryError NAME_UNKNOWN, DENIED when one of its tags may not be deleted
  */
 export async function deleteRepository(
   registry: Registry,
   repository: RepositoryName,
-  permits: PermitsTag,
+  { actor, permits }: Deletion,
 ): Promise<void> {
   const deleted = await revoking(registry, async (tx, revoke) => {
     await revoke({ repository })
@@ -48,7 +50,7 @@ export async function deleteRepository(
     if (id === undefined) return false
     await lockRepositoryAlone(tx, id)
     refuseTags((await listTags(tx, repository, EVERY_TAG)) ?? [], permits)
-    return deleteRepositoryRow(tx, repository)
+    return (await retireRepository(tx, repository, actor)) || deleteRepositoryRow(tx, repository)
   })
   if (!deleted) throw new RegistryError('NAME_UNKNOWN', repository)
 }

@@ -10,6 +10,12 @@ import { statesMediaType } from './metadata-cache.ts'
 /** Whether who asks may make the tag, move it to another digest, or delete it. */
 export type PermitsTag = (action: 'push' | 'overwrite' | 'delete', tag: Tag) => boolean
 
+/** Who deletes something, and which tags may go with it. */
+export interface Deletion {
+  readonly actor: string | undefined
+  readonly permits: PermitsTag
+}
+
 export interface TagMove {
   readonly repository: RepositoryName
   readonly tag: Tag

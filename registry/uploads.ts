@@ -12,7 +12,7 @@ import {
 } from '../storage/metadata/uploads.ts'
 import { append, type Chunk } from './append.ts'
 import type { Registry } from './registry.ts'
-import { inRepository } from './repositories.ts'
+import { inRepository, RepositoryGone } from './repositories.ts'
 import { ClaimLost, withUploadLock } from './upload-locks.ts'
 
 export { type Chunk, OffsetMismatch } from './append.ts'
@@ -40,7 +40,9 @@ export async function startUpload(
     ttlSeconds: limits.uploadExpirySeconds,
     durable: blobs.needsDurableSession,
   }
-  await inRepository(registry, repository, (repositoryId) => insertUpload(db, repositoryId, upload))
+  await inRepository(registry, repository, async (repositoryId) => {
+    if (!(await insertUpload(db, repositoryId, upload))) throw new RepositoryGone()
+  })
   return id
 }
 

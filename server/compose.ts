@@ -6,7 +6,9 @@ import { isOpen } from '../auth/authenticate.ts'
 import type { Config } from '../config/config.ts'
 import { Metrics } from '../observability/metrics.ts'
 import type { RepositoryName } from '../oci/reference.ts'
+import type { KeepingTerms } from '../registry/keeping.ts'
 import { MetadataCache } from '../registry/metadata-cache.ts'
+import { Promises } from '../registry/promises.ts'
 import {
   closePullThrough,
   createPullThrough,
@@ -73,6 +75,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const metrics = metricsOf(db, shared.uploadLocks, pullThrough)
   if (ownsDatabase) await Promise.all([releaseAllUploads(db), releaseAllFetches(db)])
 
+  const keeping = keepingOf(config)
   const observe: Observe = (...call) => metrics.storageCalled(...call)
   const registry: Registry = {
     db,
@@ -80,6 +83,8 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     ...shared,
     pullThrough,
     limits: limitsOf(config),
+    keeping,
+    promises: new Promises(keeping),
     log,
     faultPoint: options.faultPoint ?? (() => {}),
   }
@@ -143,6 +148,15 @@ function limitsOf(config: Config): Registry['limits'] {
   return {
     uploadBytes: config['limits.uploadBytes'] || Number.POSITIVE_INFINITY,
     uploadExpirySeconds: config['limits.uploadExpirySeconds'],
+  }
+}
+
+function keepingOf(config: Config): KeepingTerms {
+  return {
+    graceSeconds: config['gc.graceSeconds'],
+    undoSeconds: config['gc.undoSeconds'],
+    untagged: () => config['gc.untaggedSeconds'],
+    blobSeconds: config['gc.blobSeconds'],
   }
 }
 

@@ -5,7 +5,7 @@ import type { FetchRecord } from '../../storage/metadata/fetches.ts'
 import type { RepositoryId } from '../../storage/metadata/repositories.ts'
 import { findUpload, insertUpload, type UploadKey } from '../../storage/metadata/uploads.ts'
 import type { Registry } from '../registry.ts'
-import { inCache } from '../repositories.ts'
+import { inCache, RepositoryGone } from '../repositories.ts'
 import type { Fetches } from './fetches.ts'
 import { cacheOf, type UpstreamRepository } from './upstreams.ts'
 
@@ -52,7 +52,9 @@ export async function startSession(
     ttlSeconds: limits.uploadExpirySeconds,
     durable: blobs.needsDurableSession,
   }
-  const insert = (repositoryId: RepositoryId) => insertUpload(db, repositoryId, upload)
+  const insert = async (repositoryId: RepositoryId) => {
+    if (!(await insertUpload(db, repositoryId, upload))) throw new RepositoryGone()
+  }
   await inCache(registry, cacheOf(source), insert)
   const spool = blobs.growingFile === undefined ? await fetches.spool.open(id, 0) : undefined
   return { key: { repository: source.repository, id, owner: OWNER }, offset: 0, spool }

@@ -1,5 +1,12 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts'
-import { blobUrl, deleteBlob, readBlob, type StoredBlob, statBlob } from '../../registry/blobs.ts'
+import {
+  blobUrl,
+  deleteBlob,
+  promiseBlob,
+  readBlob,
+  type StoredBlob,
+  statBlob,
+} from '../../registry/blobs.ts'
 import {
   type PulledBlob,
   pullBlob as pullBlobThrough,
@@ -10,6 +17,7 @@ import { answerEmpty, answerStream } from '../http/answer.ts'
 import { parseByteRange, type RequestedRange } from '../http/byte-range.ts'
 import { entityTag, isNotModified, namesDigest } from '../http/conditional.ts'
 import { type Provenance, setProvenance } from '../http/provenance.ts'
+import { isPushing } from '../http/pushing.ts'
 import type { RequestContext, Target } from '../state.ts'
 
 const CONTENT_TYPE = 'application/octet-stream'
@@ -60,7 +68,7 @@ async function answerHead(
 ): Promise<void> {
   const blob: Pick<StoredBlob, 'sizeBytes'> & Provenance =
     source === undefined
-      ? await statBlob(registry, repository, digest)
+      ? await (isPushing(ctx, repository) ? promiseBlob : statBlob)(registry, repository, digest)
       : await statPulledBlob(registry, source, digest)
 
   setBlobHeaders(ctx, digest, blob)

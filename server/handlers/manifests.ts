@@ -4,6 +4,7 @@ import { parseReference, parseTag } from '../../oci/reference.ts'
 import {
   deleteManifest,
   getManifest,
+  promiseManifest,
   putManifest,
   type StoredManifest,
 } from '../../registry/manifests.ts'
@@ -15,6 +16,7 @@ import { answerBytes, answerEmpty } from '../http/answer.ts'
 import { readBody } from '../http/body.ts'
 import { entityTag, isNotModified, precondition } from '../http/conditional.ts'
 import { type Provenance, setProvenance } from '../http/provenance.ts'
+import { isPushing } from '../http/pushing.ts'
 import { listOf } from '../http/query.ts'
 import type { RequestContext, Target } from '../state.ts'
 
@@ -29,7 +31,11 @@ export async function pullManifest(
 
   const manifest: StoredManifest & Provenance =
     source === undefined
-      ? await getManifest(registry, repository, parsed)
+      ? await (isPushing(ctx, repository) ? promiseManifest : getManifest)(
+          registry,
+          repository,
+          parsed,
+        )
       : await pullManifestThrough(registry, source, parsed)
 
   setProvenance(ctx, manifest)

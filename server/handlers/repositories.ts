@@ -12,9 +12,10 @@ export async function removeRepository(
   const { access } = ctx.state
   access.requireWhole(repository, 'delete')
 
-  await deleteRepository(registry, repository, (action, tag) =>
-    access.allows(repository, action, tag),
-  )
+  await deleteRepository(registry, repository, {
+    actor: access.subject,
+    permits: (action, tag) => access.allows(repository, action, tag),
+  })
 
   answerEmpty(ctx, 202)
 }

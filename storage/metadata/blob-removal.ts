@@ -22,7 +22,8 @@ export async function lockBlobsAlone(tx: Transaction, digests: readonly Digest[]
 }
 
 /**
- * Marks those of the blobs that no repository links any more: from now on they are treated as
+ * Marks those of the blobs that no repository links any more, and that no manifest names which was pushed
+ * here, be it one that could be restored: from now on they are treated as
  * absent, and their bytes are to be deleted. {@link lockBlobsAlone} has locked them.
  */
 export async function markUnlinkedBlobs(
@@ -33,6 +34,10 @@ export async function markUnlinkedBlobs(
     text: `update blobs b set state = 'deleting'
            where b.digest = any($1) and b.state = 'live'
              and not exists (select from repository_blobs l where l.digest = b.digest)
+             and not exists (
+               select from manifest_blobs e
+               join repositories r on r.id = e.repository_id and r.kind = 'hosted'
+               where e.digest = b.digest)
            returning b.digest, b.size_bytes::float8 as "sizeBytes", b.location`,
     values: [digests],
   })

@@ -51,6 +51,32 @@ export async function lockDigest(tx: Transaction, digest: Digest): Promise<Store
   return rows[0]
 }
 
+/**
+ * Takes note that somebody is being told that the repository serves the blob.
+ *
+ * @returns false when it does not, or no longer
+ */
+export async function promiseBlob(
+  db: Queryable,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'promise_blob',
+    text: `with served as (
+             select b.digest
+             from repositories r
+             join repository_blobs l on l.repository_id = r.id and l.digest = $2
+             join blobs b on b.digest = l.digest and b.state = 'live'
+             where r.name = $1
+             for no key update of b for key share of l
+           )
+           update blobs b set promised_at = now() from served where b.digest = served.digest`,
+    values: [repository, digest],
+  })
+  return rowCount === 1
+}
+
 /** Names of repositories that serve the blob, at most `limit`. */
 export async function listRepositoriesOfBlob(
   db: Queryable,
@@ -61,7 +87,7 @@ export async function listRepositoriesOfBlob(
     text: `select r.name
            from repository_blobs l
            join repositories r on r.id = l.repository_id
-           where l.digest = $1
+           where l.digest = $1 and r.name is not null
            order by l.repository_id limit $2`,
     values: [digest, limit],
   })
@@ -71,7 +97,7 @@ export async function listRepositoriesOfBlob(
 /**
  * Links a blob that `from` serves to `repositoryId` as well.
  *
- * @returns its size in bytes, or undefined when `from` does not serve it
+ * @returns its size in bytes, or undefined when `from` does not serve it, or the other was deleted
  */
 export async function linkBlobFrom(
   db: Queryable,
@@ -85,8 +111,11 @@ export async function linkBlobFrom(
              from repositories r
              join repository_blobs l on l.repository_id = r.id and l.digest = $3
              join blobs b on b.digest = l.digest and b.state = 'live'
+             join repositories target on target.id = $2 and target.name is not null
              where r.name = $1
-             for key share of b
+             for no key update of b
+           ), promised as (
+             update blobs b set promised_at = now() from blob where b.digest = blob.digest
            ), linked as (
              insert into repository_blobs (repository_id, digest)
              select $2, digest from blob
@@ -145,7 +174,12 @@ export async function unlinkBlob(
   digest: Digest,
 ): Promise<boolean> {
   const { rowCount } = await db.query({
-    text: 'delete from repository_blobs where repository_id = $1 and digest = $2',
+    text: `with unlinked as (
+             delete from repository_blobs where repository_id = $1 and digest = $2 returning digest
+           ), queued as (
+             insert into gc_queue (kind, key, reason) select 'blob', digest, 'unlinked' from unlinked
+           )
+           select from unlinked`,
     values: [repositoryId, digest],
   })
   return rowCount === 1
@@ -161,7 +195,7 @@ export async function findManifestOfBlob(
     text: `select m.digest
            from manifest_blobs e
            join manifests m on m.id = e.manifest_id
-           where e.digest = $2 and m.repository_id = $1
+           where e.digest = $2 and e.repository_id = $1 and m.deleted_at is null
            limit 1`,
     values: [repositoryId, digest],
   })

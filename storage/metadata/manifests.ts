@@ -14,7 +14,7 @@ const FIND = `select m.digest, m.media_type as "mediaType", m.bytes
   from repositories r`
 
 const FIND_BY_DIGEST = `${FIND}
-  join manifests m on m.repository_id = r.id and m.digest = $2
+  join manifests m on m.repository_id = r.id and m.digest = $2 and m.deleted_at is null
   where r.name = $1`
 
 const FIND_BY_TAG = `${FIND}
@@ -37,6 +37,27 @@ export async function findManifest(
       : { name: 'find_manifest_by_tag', text: FIND_BY_TAG, values: [repository, reference.tag] },
   )
   return rows[0]
+}
+
+/**
+ * Takes note that somebody is being told that the repository has the manifest, and may be about to
+ * name it.
+ *
+ * @returns false when it has not, or no longer
+ */
+export async function promiseManifest(
+  db: Queryable,
+  repository: RepositoryName,
+  digest: Digest,
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'promise_manifest',
+    text: `update manifests m set promised_at = now()
+           from repositories r
+           where r.name = $1 and m.repository_id = r.id and m.digest = $2 and m.deleted_at is null`,
+    values: [repository, digest],
+  })
+  return rowCount === 1
 }
 
 /**
@@ -67,7 +88,7 @@ export async function lockContent(
       : tx.query<{ digest: Digest }>({
           name: 'lock_children',
           text: `select digest from manifests
-                 where repository_id = $1 and digest = any($2)
+                 where repository_id = $1 and digest = any($2) and deleted_at is null
                  order by id
                  for key share`,
           values: [repositoryId, children],
@@ -87,11 +108,14 @@ export interface NewManifest extends StoredManifest {
   readonly pushedBy: string | undefined
   /** Whether it was pulled from an upstream, which names it by its tags right now. */
   readonly pulled?: boolean
+  /** When to look whether anything names it by then; undefined: something does, or it stays anyway. */
+  readonly reviewSeconds?: number | undefined
 }
 
 /**
  * Inserts the manifest with its edges, points its tags at it, and commits. A digest that the
- * repository already has keeps its row; only the media type follows the newest push.
+ * repository already has keeps its row, also when it was deleted lately and is so no longer; the media
+ * type follows the newest push.
  */
 export async function commitManifest(
   tx: Transaction,
@@ -104,18 +128,23 @@ export async function commitManifest(
              insert into manifests (repository_id, digest, media_type, artifact_type,
                subject_digest, bytes, size_bytes, annotations, pushed_by, used_at)
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9, case when $13 then now() end)
-             on conflict (repository_id, digest) do update set media_type = excluded.media_type
+             on conflict (repository_id, digest) do update
+               set media_type = excluded.media_type, promised_at = now(), deleted_at = null
              returning id
            ), listed as (
              update repositories set listed = true where id = $1 and not listed
            ), blob_edges as (
-             insert into manifest_blobs (manifest_id, digest)
-             select distinct id, unnest($10::text[]) from manifest
+             insert into manifest_blobs (manifest_id, digest, repository_id)
+             select distinct id, unnest($10::text[]), $1::bigint from manifest
              on conflict do nothing
            ), child_edges as (
-             insert into manifest_children (manifest_id, digest)
-             select distinct id, unnest($11::text[]) from manifest
+             insert into manifest_children (manifest_id, digest, repository_id)
+             select distinct id, unnest($11::text[]), $1::bigint from manifest
              on conflict do nothing
+           ), queued as (
+             insert into gc_queue (kind, key, reason, due_at)
+             select 'manifest', id, 'pushed without a tag', now() + make_interval(secs => $14)
+             from manifest where $14 is not null
            )
            insert into tags (repository_id, name, manifest_id, updated_by, checked_at)
            select distinct $1::bigint, unnest($12::text[]), id, $9::text,
@@ -140,6 +169,7 @@ export async function commitManifest(
       manifest.children,
       manifest.tags,
       manifest.pulled ?? false,
+      manifest.reviewSeconds,
     ],
   })
 }
@@ -154,7 +184,7 @@ export async function findParent(
     text: `select m.digest
            from manifest_children e
            join manifests m on m.id = e.manifest_id
-           where e.digest = $2 and m.repository_id = $1 and m.digest <> $2
+           where e.repository_id = $1 and e.digest = $2 and m.digest <> $2 and m.deleted_at is null
            limit 1`,
     values: [repositoryId, digest],
   })
@@ -162,7 +192,8 @@ export async function findParent(
 }
 
 /**
- * Deletes a manifest, its edges and every tag that names it.
+ * Deletes a manifest and every tag that names it. Nobody finds it any more; the row and its edges stay
+ * until it cannot be restored any more.
  *
  * @returns the tags deleted, or undefined when the repository has no such manifest
  */
@@ -178,7 +209,8 @@ export async function deleteManifest(
     values: [actor ?? ''],
   })
   const { rows } = await tx.query<{ id: string }>({
-    text: 'select id from manifests where repository_id = $1 and digest = $2 for update',
+    text: `select id from manifests
+           where repository_id = $1 and digest = $2 and deleted_at is null for update`,
     values: [repositoryId, digest],
   })
   const id = rows[0]?.id
@@ -189,7 +221,13 @@ export async function deleteManifest(
     text: 'delete from tags where manifest_id = $1 returning name',
     values: [id],
   })
-  await tx.query({ text: 'delete from manifests where id = $1', values: [id] })
+  await tx.query({
+    text: `with deleted as (
+             update manifests set deleted_at = now() where id = $1 returning id
+           )
+           insert into gc_queue (kind, key, reason) select 'manifest', id, 'deleted' from deleted`,
+    values: [id],
+  })
   return tags.rows.map((row) => row.name)
 }
 

@@ -39,7 +39,7 @@ export async function listReferrers(
                     sum(m.size_bytes) over (order by m.id) as total
              from repositories r
              join manifests m on m.repository_id = r.id
-             where r.name = $1 and m.subject_digest = $2 and m.id > $3
+             where r.name = $1 and m.subject_digest = $2 and m.id > $3 and m.deleted_at is null
                and (cardinality($4::text[]) = 0 or m.artifact_type = any($4))
              order by m.id limit $5
            ) page

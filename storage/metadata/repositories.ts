@@ -85,7 +85,7 @@ export async function ensureCache(
 export async function lockRepository(tx: Transaction, id: RepositoryId): Promise<boolean> {
   const { rowCount } = await tx.query({
     name: 'lock_repository',
-    text: 'select from repositories where id = $1 for key share',
+    text: 'select from repositories where id = $1 and name is not null for key share',
     values: [id],
   })
   return rowCount === 1
@@ -103,12 +103,37 @@ export async function lockRepositoryAlone(tx: Transaction, id: RepositoryId): Pr
 export async function unlistIfEmpty(tx: Transaction, id: RepositoryId): Promise<void> {
   await tx.query({
     text: `update repositories set listed = false
-           where id = $1 and not exists (select from manifests where repository_id = $1)`,
+           where id = $1 and listed and not exists (
+             select from manifests where repository_id = $1 and deleted_at is null)`,
     values: [id],
   })
 }
 
-/** Deletes the repository with its manifests, tags, history and links. */
+/**
+ * Takes its name from a hosted repository that is locked alone. Nobody finds it any more, with all it
+ * holds; it stays until it cannot be restored any more.
+ *
+ * @returns false when there is no hosted one of the name
+ */
+export async function retireRepository(
+  tx: Transaction,
+  name: RepositoryName,
+  actor: string | undefined,
+): Promise<boolean> {
+  const { rowCount } = await tx.query({
+    text: `with retired as (
+             update repositories
+             set name = null, deleted_name = name, deleted_at = now(), deleted_by = $2, listed = false
+             where name = $1 and kind = 'hosted'
+             returning id
+           )
+           insert into gc_queue (kind, key, reason) select 'repository', id, 'deleted' from retired`,
+    values: [name, actor],
+  })
+  return rowCount === 1
+}
+
+/** Deletes the repository at once, with its manifests, tags, history and links. */
 export async function deleteRepository(tx: Transaction, name: RepositoryName): Promise<boolean> {
   // As long as it takes: it grows with what the repository holds.
   await tx.query({ text: `select set_config('statement_timeout', '0', true)` })

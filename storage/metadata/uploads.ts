@@ -50,16 +50,18 @@ export interface NewUpload {
   readonly durable: boolean
 }
 
+/** @returns false when the repository was deleted */
 export async function insertUpload(
   db: Queryable,
   repositoryId: RepositoryId,
   upload: NewUpload,
-): Promise<void> {
-  await db.query({
+): Promise<boolean> {
+  const { rowCount } = await db.query({
     name: 'insert_upload',
     text: `insert into upload_sessions
              (id, repository_id, owner, algorithm, driver_state, expires_at)
-           values ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
+           select $1, r.id, $3, $4, $5, now() + make_interval(secs => $6)
+           from repositories r where r.id = $2 and r.name is not null
            returning case when not $7 then ${WITHOUT_WAIT} end`,
     values: [
       upload.id,
@@ -71,6 +73,7 @@ export async function insertUpload(
       upload.durable,
     ],
   })
+  return rowCount === 1
 }
 
 export interface UploadKey {
@@ -157,6 +160,8 @@ export interface FinishedUpload {
   readonly location: string
   /** The blob lies elsewhere: the session stays, expired, until the bytes it names are removed. */
   readonly superfluous: boolean
+  /** When to look whether a manifest names the blob by then. */
+  readonly reviewSeconds: number
 }
 
 /**
@@ -166,7 +171,7 @@ export interface FinishedUpload {
  */
 export async function commitUpload(
   tx: Transaction,
-  { session, writer, digest, sizeBytes, location, superfluous }: FinishedUpload,
+  { session, writer, digest, sizeBytes, location, superfluous, reviewSeconds }: FinishedUpload,
 ): Promise<boolean> {
   const { rowCount } = await tx.commitWith({
     name: 'commit_upload',
@@ -183,14 +188,27 @@ export async function commitUpload(
            ), blob as (
              insert into blobs (digest, size_bytes, location) select $1, $2, $3 from ended
              on conflict (digest) do update
-               set size_bytes = $2, location = $3, state = 'live', verified_at = now()
-               where blobs.state <> 'live' or blobs.location <> $3
+               set size_bytes = $2, location = $3, state = 'live', promised_at = now(),
+                   verified_at = case when $7 then blobs.verified_at else now() end,
+                   quarantined_at = null, problem = null
+           ), queued as (
+             insert into gc_queue (kind, key, reason, due_at)
+             select 'blob', $1, 'uploaded', now() + make_interval(secs => $8) from ended
            ), linked as (
              insert into repository_blobs (repository_id, digest) select $4, $1 from ended
              on conflict do nothing
            )
            select id from ended`,
-    values: [digest, sizeBytes, location, session.repositoryId, session.id, writer, superfluous],
+    values: [
+      digest,
+      sizeBytes,
+      location,
+      session.repositoryId,
+      session.id,
+      writer,
+      superfluous,
+      reviewSeconds,
+    ],
   })
   return rowCount === 1
 }

@@ -216,7 +216,7 @@ describe('a repository that another process deleted', () => {
     const content = Buffer.from('recreated')
     const blob = await pushBlob(here, repository, content)
     await pushManifest(here, repository, imageOf([blob]))
-    await deleteRepository(there, repository, ANYBODY.permits)
+    await deleteRepository(there, repository, ANYBODY)
     await pushBlob(there, repository, content)
     const digest = await pushManifest(here, repository, imageOf([blob]))
     expect((await getManifest(there, repository, parseReference(digest))).digest).toBe(digest)

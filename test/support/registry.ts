@@ -12,7 +12,9 @@ import { parseUpstream } from '../../config/upstream-settings.ts'
 import { createLog } from '../../observability/log.ts'
 import { Metrics } from '../../observability/metrics.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
+import type { KeepingTerms } from '../../registry/keeping.ts'
 import { MetadataCache } from '../../registry/metadata-cache.ts'
+import { Promises } from '../../registry/promises.ts'
 import {
   closePullThrough,
   createPullThrough,
@@ -34,6 +36,8 @@ import { openTestStorage, type TestStorage } from './storage.ts'
 
 export interface TestRegistryOptions {
   readonly limits?: Partial<Limits>
+  /** How long garbage stays; as long as by default when left out. */
+  readonly keeping?: Partial<KeepingTerms>
   /** Who may do what; everybody everything when left out. */
   readonly access?: TestAccessOptions
   readonly cached?: boolean
@@ -107,11 +111,20 @@ function memoized<T>(make: () => T): () => T {
   return () => (made ??= make())
 }
 
+/** As long as by default. */
+const KEEPING: KeepingTerms = {
+  graceSeconds: 86_400,
+  undoSeconds: 7 * 86_400,
+  untagged: () => 86_400,
+  blobSeconds: 900,
+}
+
 async function createRegistry(
   { pool }: TestDatabase,
   blobs: BlobStore,
   {
     limits,
+    keeping,
     cached = true,
     faultPoint = () => {},
     root,
@@ -120,6 +133,7 @@ async function createRegistry(
 ): Promise<Registry> {
   const log = createLog({ level: 'debug', format: 'json' }, runLog())
   const spool = new Spool(path.join(root, 'spool'))
+  const terms = { ...KEEPING, ...keeping }
   return {
     pullThrough: createPullThrough({ db: pool, process: randomUUID(), spool, log, patience }),
     db: pool,
@@ -128,6 +142,8 @@ async function createRegistry(
     uploadLocks: new UploadLocks(pool),
     uploadHashes: new UploadHashes(),
     limits: { uploadBytes: Number.POSITIVE_INFINITY, uploadExpirySeconds: 3600, ...limits },
+    keeping: terms,
+    promises: new Promises(terms),
     log,
     faultPoint,
   }

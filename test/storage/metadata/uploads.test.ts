@@ -63,6 +63,8 @@ const progress = {
   ttlSeconds: 60,
 }
 
+const REVIEW = { reviewSeconds: 60 }
+
 describe('an upload session', () => {
   it('is found by its repository and owner only', async () => {
     const key = await startUpload('ann')
@@ -242,6 +244,7 @@ describe('a finished upload', () => {
       sizeBytes: 8,
       location: 'there',
       superfluous: false,
+      ...REVIEW,
     }
     expect(await transaction(db, (tx) => commitUpload(tx, upload))).toBe(false)
     expect((await db.query('select from blobs where digest = $1', [digest])).rowCount).toBe(0)
@@ -253,7 +256,14 @@ describe('a finished upload', () => {
     const key = await startUpload()
     const session = (await claimUpload(db, key, A))!
     const digest = digestOf(Buffer.from('superfluous'))
-    const upload = { session, writer: A.writer, digest, sizeBytes: 11, superfluous: true }
+    const upload = {
+      session,
+      writer: A.writer,
+      digest,
+      sizeBytes: 11,
+      superfluous: true,
+      ...REVIEW,
+    }
     const committed = transaction(db, (tx) => commitUpload(tx, { ...upload, location: 'kept' }))
     expect(await committed).toBe(true)
     expect(await findUpload(db, key)).toBeUndefined()
@@ -266,7 +276,7 @@ describe('a finished upload', () => {
     const session = (await claimUpload(db, key, A))!
     expect(await expireUpload(db, key.id, A.writer)).toBe(true)
     const digest = digestOf(Buffer.from('cancelled'))
-    const upload = { session, writer: A.writer, digest, sizeBytes: 9, location: 'gone' }
+    const upload = { session, writer: A.writer, digest, sizeBytes: 9, location: 'gone', ...REVIEW }
     const late = transaction(db, (tx) => commitUpload(tx, { ...upload, superfluous: false }))
     expect(await late).toBe(false)
     expect(await saveUpload(db, key.id, progress)).toBe(false)
@@ -277,7 +287,9 @@ describe('a finished upload', () => {
     await finish('first', 'again')
     const { digest, rows } = await finish('second', 'again')
     expect(rows).toEqual([{ location: 'second', state: 'live' }])
-    await db.query(`update blobs set state = 'quarantined' where digest = $1`, [digest])
+    await db.query(`update blobs set state = 'quarantined', problem = 'x' where digest = $1`, [
+      digest,
+    ])
     const third = await finish('third', 'again')
     expect(third.rows).toEqual([{ location: 'third', state: 'live' }])
   })
@@ -294,6 +306,7 @@ async function finish(location: string, content: string) {
     sizeBytes: content.length,
     location,
     superfluous: false,
+    ...REVIEW,
   }
   expect(await transaction(db, (tx) => commitUpload(tx, upload))).toBe(true)
   const { rows } = await db.query('select location, state from blobs where digest = $1', [digest])
