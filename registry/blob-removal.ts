@@ -17,18 +17,19 @@ import type { Registry } from './registry.ts'
  * bytes cannot be deleted now is left for {@link finishRemovals}, and so is what is left when
  * `signal` aborts.
  *
- * @returns how many went
+ * @returns those that went
  */
 export async function removeBlobs(
   registry: Registry,
   marked: readonly StoredBlob[],
   signal?: AbortSignal,
-): Promise<number> {
-  let removed = 0
+): Promise<readonly StoredBlob[]> {
+  const removed: StoredBlob[] = []
   for (const blob of marked) {
     if (signal?.aborted === true) break
     try {
-      if (await removeBlob(registry, blob)) removed++
+      if (await removeBlob(registry, blob)) removed.push(blob)
+      await registry.faultPoint('blob removed')
     } catch (error) {
       registry.log.warn({ err: error, digest: blob.digest }, 'blob not deleted')
       if (error instanceof StorageUnavailable) break
@@ -90,7 +91,7 @@ export async function finishRemovals(
     if (last === undefined) break
     // By then no process remembers them.
     await sleep(settleMs, undefined, signal === undefined ? {} : { signal })
-    removed += await removeBlobs(registry, marked, signal)
+    removed += (await removeBlobs(registry, marked, signal)).length
     left -= marked.length
     after = last.digest
   }

@@ -45,3 +45,8 @@ export type FaultPoint =
   | 'manifest committed'
   | 'blob unlinked'
   | 'blob bytes deleted'
+  | 'blob removed'
+  | 'garbage claimed'
+  | 'manifest reviewed'
+  | 'manifest collected'
+  | 'blob reviewed'

@@ -2,6 +2,8 @@ import type { AccessControl } from '../auth/access-control.ts'
 import { pruneAccessRecords } from '../auth/prune.ts'
 import { ensureSigningKey } from '../auth/setup.ts'
 import { dropExpiredUploads } from '../registry/expired-uploads.ts'
+import { collectGarbage } from '../registry/garbage/collect.ts'
+import { sweepGarbage } from '../registry/garbage/sweep.ts'
 import { tendUpstreams } from '../registry/pull-through/tend.ts'
 import type { Registry } from '../registry/registry.ts'
 
@@ -13,13 +15,15 @@ export interface BackgroundSettings {
   /** Age at which the key that signs is replaced; 0: never. */
   readonly keyDays: number
   readonly auditDays: number
+  readonly gcSeconds: number
+  readonly sweepSeconds: number
 }
 
 /** Work that nobody asks for. Started by the composition root, one run of a kind at a time. */
 export function startBackgroundWork(
   registry: Registry,
   control: AccessControl,
-  { keyDays, auditDays }: BackgroundSettings,
+  { keyDays, auditDays, gcSeconds, sweepSeconds }: BackgroundSettings,
 ): { stop(): Promise<void> } {
   const { log } = registry
   const ending = new AbortController()
@@ -33,6 +37,12 @@ export function startBackgroundWork(
       if (control.mode !== 'external') await ensureSigningKey(control, keyDays)
     }),
     repeat(UPSTREAMS_EVERY_MS, log, () => tendUpstreams(registry, ending.signal)),
+    repeat(gcSeconds * 1000, log, async () => {
+      const { signal } = ending
+      await sweepGarbage(registry, { everySeconds: sweepSeconds, signal })
+      const freed = await collectGarbage(registry, { signal })
+      if (freed.manifests + freed.blobs > 0) log.info(freed, 'garbage collected')
+    }),
   ]
   return {
     stop: async () => {

@@ -161,7 +161,12 @@ function keepingOf(config: Config): KeepingTerms {
 }
 
 function backgroundSettingsOf(config: Config): BackgroundSettings {
-  return { keyDays: config['tokens.keyDays'], auditDays: config['audit.keepDays'] }
+  return {
+    keyDays: config['tokens.keyDays'],
+    auditDays: config['audit.keepDays'],
+    gcSeconds: config['gc.intervalSeconds'],
+    sweepSeconds: config['gc.sweepSeconds'],
+  }
 }
 
 function appSettingsOf(config: Config): AppSettings {

@@ -74,10 +74,10 @@ function describeRemoval(openStorage: () => TestStorage | undefined): void {
     expect(marked).toEqual([blob])
     expect(await stateOf(registry, digest)).toBe('deleting')
     expect(await isStored(blob)).toBe(true)
-    expect(await removeBlobs(registry, marked)).toBe(1)
+    expect(await removeBlobs(registry, marked)).toHaveLength(1)
     expect(await stateOf(registry, digest)).toBeUndefined()
     expect(await isStored(blob)).toBe(false)
-    expect(await removeBlobs(registry, marked)).toBe(0)
+    expect(await removeBlobs(registry, marked)).toHaveLength(0)
   })
 
   it('does not begin while another repository links it', async () => {
@@ -92,7 +92,7 @@ function describeRemoval(openStorage: () => TestStorage | undefined): void {
   it('goes on after a crash before the bytes went', async () => {
     const { digest } = await pushed()
     const marked = await unlink(digest)
-    expect(await removeBlobs(dyingAt(registry, 'blob unlinked'), marked)).toBe(0)
+    expect(await removeBlobs(dyingAt(registry, 'blob unlinked'), marked)).toHaveLength(0)
     expect(await stateOf(registry, digest)).toBe('deleting')
     expect(await isStored(marked[0]!)).toBe(true)
     expect(await finishRemovals(registry, NOW)).toBe(1)
@@ -103,7 +103,7 @@ function describeRemoval(openStorage: () => TestStorage | undefined): void {
   it('goes on after a crash between bytes and row, and the digest can be pushed in between', async () => {
     const [one, other] = [await pushed(), await pushed()]
     const marked = [...(await unlink(one.digest)), ...(await unlink(other.digest))]
-    expect(await removeBlobs(dyingAt(registry, 'blob bytes deleted'), marked)).toBe(0)
+    expect(await removeBlobs(dyingAt(registry, 'blob bytes deleted'), marked)).toHaveLength(0)
     expect(await Promise.all(marked.map(isStored))).toEqual([false, false])
     expect(await stateOf(registry, one.digest)).toBe('deleting')
 
@@ -123,7 +123,7 @@ function describeRemoval(openStorage: () => TestStorage | undefined): void {
     expect(await isWaiting(removal)).toBe(true)
     barrier.open()
     await push
-    expect(await removal).toBe(0)
+    expect(await removal).toHaveLength(0)
     await expectReadable(digest, content)
   })
 
@@ -136,7 +136,7 @@ function describeRemoval(openStorage: () => TestStorage | undefined): void {
     const push = pushBlob(registry, repository, content)
     expect(await isWaiting(push)).toBe(true)
     barrier.open()
-    expect(await removal).toBe(1)
+    expect(await removal).toHaveLength(1)
     await push
     await expectReadable(digest, content)
   })
@@ -149,7 +149,7 @@ function describeRemoval(openStorage: () => TestStorage | undefined): void {
     await barrier.reached
     await pushBlob(registry, repository, content)
     barrier.open()
-    expect(await removal).toBe(0)
+    expect(await removal).toHaveLength(0)
     await expectReadable(digest, content)
     const { location } = await statBlob(registry, repository, digest)
     expect(location === old!.location || !(await isStored(old!))).toBe(true)

@@ -1,0 +1,116 @@
+import type { Digest } from '../../oci/digest.ts'
+import { lockBlobsAlone } from '../../storage/metadata/blob-removal.ts'
+import type { StoredBlob } from '../../storage/metadata/blobs.ts'
+import type { Transaction } from '../../storage/metadata/database.ts'
+import { markGarbageBlobs, waitBriefly } from '../../storage/metadata/garbage.ts'
+import {
+  postponeGarbage,
+  type QueuedGarbage,
+  removeFromQueue,
+} from '../../storage/metadata/gc-queue.ts'
+import { judgeBlobs } from '../../storage/metadata/liveness.ts'
+import { removeBlobs } from '../blob-removal.ts'
+import type { Registry } from '../registry.ts'
+import { type Revoke, revokingInTurn } from '../revocation.ts'
+import type { Attempts } from './attempts.ts'
+
+/** Blobs that are locked at a time. */
+const BATCH = 20
+
+/** What went. */
+export interface CollectedBlobs {
+  readonly blobs: number
+  readonly bytes: number
+}
+
+/** Looks at blobs that are queued, and deletes those that nothing keeps. */
+export async function collectBlobs(
+  registry: Registry,
+  rows: readonly QueuedGarbage[],
+  attempts: Attempts,
+  signal?: AbortSignal,
+): Promise<CollectedBlobs> {
+  const judged = await attempts.inHalves(rows, (some) => findGarbage(registry, some))
+  await registry.faultPoint('blob reviewed')
+  const garbage = judged.flat().toSorted((one, other) => (one.key < other.key ? -1 : 1))
+  const marked = await revokingInTurn(registry, async (commit) => {
+    const all: StoredBlob[] = []
+    for (let first = 0; first < garbage.length; first += BATCH) {
+      const batch = garbage.slice(first, first + BATCH)
+      await attempts.inHalves(batch, async (some) => {
+        const ids = some.map(({ id }) => id)
+        const digests = [...new Set(some.map(({ key }) => digestOf(key)))]
+        const blobs = await commit((tx, revoke) => markBlobs(tx, revoke, registry, digests))
+        all.push(...blobs)
+        const gone = new Set(blobs.map(({ digest }) => digest))
+        const left = some.filter(({ key }) => !gone.has(digestOf(key)))
+        await removeFromQueue(
+          registry.db,
+          ids.filter((id) => !left.some((row) => row.id === id)),
+        )
+        // What is kept after all may be kept for some time only: it is looked at once more.
+        await postponeGarbage(
+          registry.db,
+          left.map(({ id }) => ({ id, seconds: 0 })),
+        )
+      })
+    }
+    return all
+  })
+  const removed = await removeBlobs(registry, marked, signal)
+  return {
+    blobs: removed.length,
+    bytes: removed.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0),
+  }
+}
+
+/** Settles the rows of what is kept. @returns the others */
+async function findGarbage(
+  { db, keeping }: Registry,
+  rows: readonly QueuedGarbage[],
+): Promise<QueuedGarbage[]> {
+  const digests = [...new Set(rows.map(({ key }) => digestOf(key)))]
+  const judged = await judgeBlobs(db, digests, keeping)
+  const found = new Map(judged.map((each) => [each.digest, each.keeping]))
+  const keptSeconds = (row: QueuedGarbage) => {
+    const kept = found.get(digestOf(row.key)) ?? 'named'
+    if (kept === 'named') return kept
+    const waits = row.reason === 'manifest deleted' ? keeping.blobSeconds - row.ageSeconds : 0
+    return Math.max(kept, waits)
+  }
+  const judgements = rows.map((row) => ({ row, kept: keptSeconds(row) }))
+  await removeFromQueue(
+    db,
+    judgements.filter(({ kept }) => kept === 'named').map(({ row }) => row.id),
+  )
+  await postponeGarbage(
+    db,
+    judgements.flatMap(({ row: { id }, kept }) =>
+      typeof kept === 'number' && kept > 0 ? [{ id, seconds: kept }] : [],
+    ),
+  )
+  return judgements.filter(({ kept }) => kept === 0).map(({ row }) => row)
+}
+
+/** @returns those that are garbage now that they are locked */
+async function markBlobs(
+  tx: Transaction,
+  revoke: Revoke,
+  { keeping }: Registry,
+  digests: readonly Digest[],
+): Promise<readonly StoredBlob[]> {
+  await waitBriefly(tx)
+  await lockBlobsAlone(tx, digests)
+  // A statement of its own: it sees the manifests that were pushed while the locks were waited for.
+  const judged = await judgeBlobs(tx, digests, keeping)
+  const garbage = judged.filter((each) => each.keeping === 0).map(({ digest }) => digest)
+  if (garbage.length === 0) return []
+  const { blobs, links } = await markGarbageBlobs(tx, garbage)
+  await Promise.all(links.map(revoke))
+  return blobs
+}
+
+function digestOf(key: string): Digest {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of blobs are named by digests
+  return key as Digest
+}

@@ -1,0 +1,297 @@
+/* How manifests, blobs and repositories go that nothing keeps. */
+import type { Digest } from '../../oci/digest.ts'
+import type { RepositoryName, Tag } from '../../oci/reference.ts'
+import type { StoredBlob } from './blobs.ts'
+import type { Queryable, Transaction } from './database.ts'
+import type { ManifestId } from './liveness.ts'
+import type { RepositoryId } from './repositories.ts'
+
+/**
+ * Waits for locks no longer than this: who collects comes back later, and nobody queues behind one
+ * who waits.
+ */
+export async function waitBriefly(tx: Transaction): Promise<void> {
+  await tx.query({ text: `select set_config('lock_timeout', '500ms', true)` })
+}
+
+/** Keeps pushes from naming the manifest until the transaction ends. @returns false when it is gone */
+export async function lockManifestAlone(tx: Transaction, id: ManifestId): Promise<boolean> {
+  // An update alone would pass by those who hold it shared.
+  const { rowCount } = await tx.query({
+    text: 'select from manifests where id = $1 for update',
+    values: [id],
+  })
+  return rowCount === 1
+}
+
+/** Tags by which clients without the referrers API find what refers to the manifest. */
+export async function listFallbackTags(
+  db: Queryable,
+  repositoryId: RepositoryId,
+  subject: Digest,
+): Promise<Tag[]> {
+  const prefix = subject.replace(':', '-')
+  const { rows } = await db.query<{ name: Tag }>({
+    // '/' follows '.' and '-' in byte order, and is in no tag.
+    text: `select name from tags
+           where repository_id = $1 and (name = $2 or name > $2 || '.' and name < $2 || '/')`,
+    values: [repositoryId, prefix],
+  })
+  return rows.map((row) => row.name)
+}
+
+/** Deletes tags that go with what they refer to: they cannot be restored by themselves. */
+export async function deleteFallbackTags(
+  tx: Transaction,
+  repositoryId: RepositoryId,
+  tags: readonly Tag[],
+): Promise<void> {
+  await tx.query({
+    text: `select set_config('slipway.cause', 'garbage', true), set_config('slipway.actor', '', true)`,
+  })
+  await tx.query({
+    text: 'delete from tags where repository_id = $1 and name = any($2)',
+    values: [repositoryId, tags],
+  })
+}
+
+/**
+ * Deletes a manifest that is locked alone. What it listed, and what refers to it, is looked at next; so
+ * is what it named, by a trigger.
+ */
+export async function deleteGarbageManifest(tx: Transaction, id: ManifestId): Promise<void> {
+  await tx.query({
+    text: `insert into gc_queue (kind, key, reason)
+           select 'manifest', child.id, 'index collected'
+           from manifest_children e
+           join manifests child on child.repository_id = e.repository_id and child.digest = e.digest
+           where e.manifest_id = $1
+           union all
+           select 'manifest', referrer.id, 'subject collected'
+           from manifests m
+           join manifests referrer
+             on referrer.repository_id = m.repository_id and referrer.subject_digest = m.digest
+           where m.id = $1`,
+    values: [id],
+  })
+  await tx.query({ text: 'delete from manifests where id = $1', values: [id] })
+}
+
+export interface MarkedBlobs {
+  /** Whose bytes are to be deleted. */
+  readonly blobs: readonly StoredBlob[]
+  /** What served them. */
+  readonly links: readonly { readonly repository: RepositoryName; readonly digest: Digest }[]
+}
+
+/** Marks blobs that are locked alone: from now on they are absent, and served by nobody. */
+export async function markGarbageBlobs(
+  tx: Transaction,
+  digests: readonly Digest[],
+): Promise<MarkedBlobs> {
+  const [marked, links] = await Promise.all([
+    tx.query<StoredBlob>({
+      text: `update blobs b set state = 'deleting'
+             where b.digest = any($1) and b.state <> 'deleting'
+             returning b.digest, b.size_bytes::float8 as "sizeBytes", b.location`,
+      values: [digests],
+    }),
+    tx.query<{ repository: RepositoryName | null; digest: Digest }>({
+      text: `delete from repository_blobs l using repositories r
+             where l.digest = any($1) and r.id = l.repository_id
+             returning r.name as repository, l.digest`,
+      values: [digests],
+    }),
+  ])
+  const served = links.rows.flatMap(({ repository, digest }) =>
+    repository === null ? [] : [{ repository, digest }],
+  )
+  return { blobs: marked.rows, links: served }
+}
+
+/** Of a deleted repository: how many more seconds it can be restored; undefined when there is none. */
+export async function judgeRepository(
+  db: Queryable,
+  id: RepositoryId,
+  undoSeconds: number,
+): Promise<{ readonly keptSeconds: number } | undefined> {
+  const { rows } = await db.query<{ keptSeconds: number }>({
+    text: `select greatest(0, extract(epoch from greatest(
+               case when r.deleted_at > coalesce(r.forgotten_before, '-infinity')
+                 then r.deleted_at + make_interval(secs => $2) end,
+               (select max(l.expires_at) from leases l where l.repository_id = r.id)
+             ) - now()))::float8 as "keptSeconds"
+           from repositories r where r.id = $1 and r.deleted_at is not null`,
+    values: [id, undoSeconds],
+  })
+  return rows[0]
+}
+
+/** For a deleted repository of which something is about to go: from then on it cannot be restored. */
+export async function forgetRepository(tx: Transaction, id: RepositoryId): Promise<void> {
+  await tx.query({
+    text: 'update repositories set forgotten_before = now() where id = $1',
+    values: [id],
+  })
+}
+
+/** Deletes some of what a deleted repository holds, that is locked alone. @returns how many; 0: none is left */
+export async function emptyRepository(
+  tx: Transaction,
+  id: RepositoryId,
+  limit: number,
+): Promise<number> {
+  const manifests = await tx.query({
+    text: `delete from manifests where id in (
+             select id from manifests where repository_id = $1 order by id limit $2)`,
+    values: [id, limit],
+  })
+  if ((manifests.rowCount ?? 0) > 0) return manifests.rowCount ?? 0
+  const links = await tx.query({
+    // What no manifest named is queued here, the rest was by its manifests.
+    text: `with gone as (
+             delete from repository_blobs where repository_id = $1 and digest in (
+               select digest from repository_blobs where repository_id = $1 order by digest limit $2)
+             returning digest
+           )
+           insert into gc_queue (kind, key, reason) select 'blob', digest, 'unlinked' from gone`,
+    values: [id, limit],
+  })
+  return links.rowCount ?? 0
+}
+
+/** Deletes the row of a deleted repository that holds nothing any more. */
+export async function deleteRetiredRepository(tx: Transaction, id: RepositoryId): Promise<void> {
+  await tx.query({
+    text: 'delete from repositories where id = $1 and deleted_at is not null',
+    values: [id],
+  })
+}
+
+/** Ends the time in which what is deleted by now can be restored. @returns how many repositories */
+export async function forgetDeleted(
+  db: Queryable,
+  repository: RepositoryName | undefined,
+): Promise<number> {
+  const { rowCount } = await db.query({
+    text: `update repositories set forgotten_before = now()
+           where kind = 'hosted' and ($1::text is null or name = $1 or deleted_name = $1)`,
+    values: [repository],
+  })
+  return rowCount ?? 0
+}
+
+/** One page of a sweep: where it ended (null: nothing was left), and how many rows it added. */
+export interface SweptPage {
+  readonly last: string | null
+  readonly queued: number
+}
+
+/**
+ * Queues manifests that nothing seems to name and that are not queued: those with ids after `after`, of
+ * `limit` that are looked at.
+ */
+export async function sweepManifests(
+  db: Queryable,
+  { after, limit }: { readonly after: string; readonly limit: number },
+): Promise<SweptPage> {
+  const { rows } = await db.query<SweptPage>({
+    text: `with page as (
+             select m.id, m.repository_id, m.digest, m.deleted_at from manifests m
+             where m.id > $1 order by m.id limit $2
+           ), unnamed as (
+             insert into gc_queue (kind, key, reason)
+             select 'manifest', p.id, 'swept'
+             from page p
+             join repositories r on r.id = p.repository_id and r.name is not null
+             where not exists (
+                 select from gc_queue q where q.kind = 'manifest' and q.key = p.id::text)
+               and (p.deleted_at is not null or r.kind = 'hosted'
+                 and not exists (select from tags t where t.manifest_id = p.id)
+                 and not exists (select from manifest_children e
+                   where e.repository_id = p.repository_id and e.digest = p.digest))
+             returning 1
+           )
+           select max(id)::text as last, (select count(*)::int from unnamed) as queued from page`,
+    values: [after, limit],
+  })
+  return rows[0]!
+}
+
+/** The same for blobs that no manifest names, in the order of their digests. */
+export async function sweepBlobs(
+  db: Queryable,
+  { after, limit }: { readonly after: string; readonly limit: number },
+): Promise<SweptPage> {
+  const { rows } = await db.query<SweptPage>({
+    text: `with page as (
+             select digest, state from blobs where digest > $1 order by digest limit $2
+           ), unnamed as (
+             insert into gc_queue (kind, key, reason)
+             select 'blob', p.digest, 'swept'
+             from page p
+             where p.state <> 'deleting'
+               and not exists (select from manifest_blobs e where e.digest = p.digest)
+               and not exists (select from gc_queue q where q.kind = 'blob' and q.key = p.digest)
+             returning 1
+           )
+           select max(digest collate "C") as last, (select count(*)::int from unnamed) as queued
+           from page`,
+    values: [after, limit],
+  })
+  return rows[0]!
+}
+
+/** The same for deleted repositories. @returns how many rows were added */
+export async function sweepRepositories(db: Queryable): Promise<number> {
+  const { rowCount } = await db.query({
+    text: `insert into gc_queue (kind, key, reason)
+           select 'repository', r.id, 'swept' from repositories r
+           where r.deleted_at is not null and not exists (
+             select from gc_queue q where q.kind = 'repository' and q.key = r.id::text)`,
+  })
+  return rowCount ?? 0
+}
+
+/** What was freed. */
+export interface Freed {
+  readonly manifests: number
+  readonly blobs: number
+  /** Of these blobs. */
+  readonly bytes: number
+}
+
+/** Adds to what was freed today. */
+export async function recordFreed(
+  db: Queryable,
+  { manifests, blobs, bytes }: Freed,
+): Promise<void> {
+  await db.query({
+    text: `insert into gc_days as d (day, manifests, blobs, bytes) values (current_date, $1, $2, $3)
+           on conflict (day) do update
+             set manifests = d.manifests + $1, blobs = d.blobs + $2, bytes = d.bytes + $3`,
+    values: [manifests, blobs, bytes],
+  })
+}
+
+/** What was freed in the last so many days, today included. */
+export async function findFreed(db: Queryable, days: number): Promise<Freed> {
+  const { rows } = await db.query<Freed>({
+    text: `select coalesce(sum(manifests), 0)::float8 as manifests,
+             coalesce(sum(blobs), 0)::float8 as blobs, coalesce(sum(bytes), 0)::float8 as bytes
+           from gc_days where day > current_date - $1::int`,
+    values: [days],
+  })
+  return rows[0]!
+}
+
+/** Blobs whose bytes are about to be deleted. */
+export async function findDeletingState(
+  db: Queryable,
+): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  const { rows } = await db.query<{ blobs: number; bytes: number }>({
+    text: `select count(*)::int as blobs, coalesce(sum(size_bytes), 0)::float8 as bytes
+           from blobs where state <> 'live' and state = 'deleting'`,
+  })
+  return rows[0]!
+}
