@@ -6,7 +6,7 @@ import { isOpen } from '../auth/authenticate.ts'
 import type { Config } from '../config/config.ts'
 import { Metrics } from '../observability/metrics.ts'
 import type { RepositoryName } from '../oci/reference.ts'
-import type { KeepingTerms } from '../registry/keeping.ts'
+import { ScrubCounts } from '../registry/integrity/scrub-counts.ts'
 import { MetadataCache } from '../registry/metadata-cache.ts'
 import { Promises } from '../registry/promises.ts'
 import {
@@ -17,17 +17,21 @@ import {
 import type { FaultPoint, Registry } from '../registry/registry.ts'
 import { UploadHashes } from '../registry/upload-hashes.ts'
 import { UploadLocks } from '../registry/upload-locks.ts'
-import { InstrumentedBlobStore, type Observe } from '../storage/blob/instrumented.ts'
+import { Uses } from '../registry/uses.ts'
+import { InstrumentedBlobStore } from '../storage/blob/instrumented.ts'
 import { Spool } from '../storage/blob/spool.ts'
 import { Changes } from '../storage/metadata/changes.ts'
 import { openPool, type Pool, type PoolSettings, ping } from '../storage/metadata/database.ts'
 import { releaseAllFetches } from '../storage/metadata/fetches.ts'
+import { countQuarantinedBlobs } from '../storage/metadata/integrity.ts'
 import { releaseAllUploads } from '../storage/metadata/upload-claims.ts'
 import { openAccessControl } from './access-control.ts'
 import { type AppOptions, type AppSettings, createApp } from './app.ts'
 import { type BackgroundSettings, startBackgroundWork } from './background.ts'
 import { openBlobStore } from './blob-store.ts'
 import { TrustedProxies } from './http/forwarded.ts'
+import { keepingOf } from './keeping.ts'
+import { openRetention } from './retention.ts'
 import { upstreamFigures } from './upstream-figures.ts'
 import { followUpstreams } from './upstreams.ts'
 
@@ -72,24 +76,24 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const access = await openAccessControl(terms)
   const here = { id, db, durable: storage.store.needsDurableSession, changes }
   const shared = ownsDatabase ? alone(here) : besidesOthers(here)
-  const metrics = metricsOf(db, shared.uploadLocks, pullThrough)
+  const scrubbed = new ScrubCounts()
+  const metrics = metricsOf(db, { ...shared, pullThrough, scrubbed })
   if (ownsDatabase) await Promise.all([releaseAllUploads(db), releaseAllFetches(db)])
 
-  const keeping = keepingOf(config)
-  const observe: Observe = (...call) => metrics.storageCalled(...call)
   const registry: Registry = {
     db,
-    blobs: new InstrumentedBlobStore(storage.store, observe),
+    blobs: new InstrumentedBlobStore(storage.store, (...call) => metrics.storageCalled(...call)),
     ...shared,
     pullThrough,
     limits: limitsOf(config),
-    keeping,
-    promises: new Promises(keeping),
+    ...keptBy(config),
+    retention: openRetention(config, access.control),
+    uses: new Uses(),
     log,
     faultPoint: options.faultPoint ?? (() => {}),
   }
   const handle = appOf(options, { registry, access: access.control, metrics })
-  const background = startBackgroundWork(registry, access.control, backgroundSettingsOf(config))
+  const background = startBackgroundWork(registry, access.control, backgroundOf(config, scrubbed))
   const close = async () => {
     await closePullThrough(registry)
     storage.close() // ends what the background does there
@@ -107,8 +111,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     throw error
   })
   changes.start()
-  const isOpenNow = () => isOpen(access.control)
-  return { handle, registry, isOpen: isOpenNow, firstPassword, close }
+  return { handle, registry, isOpen: () => isOpen(access.control), firstPassword, close }
 }
 
 type Served = Pick<AppOptions, 'registry' | 'access' | 'metrics'>
@@ -135,11 +138,18 @@ function openRequestPool({ config, connection, log }: ComposeOptions): Pool {
   })
 }
 
-function metricsOf(db: Pool, uploadLocks: UploadLocks, pullThrough: PullThrough): Metrics {
+interface Measured {
+  readonly uploadLocks: UploadLocks
+  readonly pullThrough: PullThrough
+  readonly scrubbed: ScrubCounts
+}
+
+function metricsOf(db: Pool, { uploadLocks, pullThrough, scrubbed }: Measured): Metrics {
   return new Metrics({
     uploadsInProgress: () => uploadLocks.size,
     fetchesInProgress: () => pullThrough.fetches.size,
     upstreams: () => upstreamFigures(pullThrough),
+    scrub: { totals: () => scrubbed.totals(), waiting: () => countQuarantinedBlobs(db) },
     pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
   })
 }
@@ -151,21 +161,20 @@ function limitsOf(config: Config): Registry['limits'] {
   }
 }
 
-function keepingOf(config: Config): KeepingTerms {
-  return {
-    graceSeconds: config['gc.graceSeconds'],
-    undoSeconds: config['gc.undoSeconds'],
-    untagged: () => config['gc.untaggedSeconds'],
-    blobSeconds: config['gc.blobSeconds'],
-  }
+function keptBy(config: Config): Pick<Registry, 'keeping' | 'promises'> {
+  const keeping = keepingOf(config)
+  return { keeping, promises: new Promises(keeping) }
 }
 
-function backgroundSettingsOf(config: Config): BackgroundSettings {
+function backgroundOf(config: Config, counts: ScrubCounts): BackgroundSettings {
+  const { 'scrub.days': days, 'scrub.bytesPerSecond': bytesPerSecond } = config
   return {
     keyDays: config['tokens.keyDays'],
     auditDays: config['audit.keepDays'],
     gcSeconds: config['gc.intervalSeconds'],
     sweepSeconds: config['gc.sweepSeconds'],
+    scrub: { days, bytesPerSecond, counts },
+    retentionSeconds: config['retention.everySeconds'],
   }
 }
 

@@ -11,6 +11,7 @@ import {
 } from '../../storage/metadata/cached-content.ts'
 import { findActivity, type StoredActivity } from '../../storage/metadata/upstream-activity.ts'
 import { type Access, withAccess } from '../access.ts'
+import { showBytes } from '../bytes.ts'
 import { JSON_SWITCH } from '../flags.ts'
 import { print, printJson, printTable, type Value } from '../printing.ts'
 import { type Command, type CommandOptions, UsageError } from '../usage.ts'
@@ -171,15 +172,6 @@ function stateOf(activity: StoredActivity | undefined): string {
 function brokenUntil(activity: StoredActivity | undefined): Date | undefined {
   const until = activity?.brokenUntil
   return until !== undefined && until.getTime() > Date.now() ? until : undefined
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-
-/** `1.5 GiB` */
-function showBytes(bytes: number): string {
-  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
-  const count = bytes / 1024 ** power
-  return `${power === 0 ? count : count.toFixed(1)} ${UNITS[power]}`
 }
 
 async function refreshTags(options: CommandOptions): Promise<number> {

@@ -7,12 +7,14 @@ import {
   postponeGarbage,
   type QueuedGarbage,
   removeFromQueue,
+  UNNAMED,
 } from '../../storage/metadata/gc-queue.ts'
 import { judgeBlobs } from '../../storage/metadata/liveness.ts'
 import { removeBlobs } from '../blob-removal.ts'
-import type { Registry } from '../registry.ts'
 import { type Revoke, revokingInTurn } from '../revocation.ts'
 import type { Attempts } from './attempts.ts'
+import type { Collecting } from './collecting.ts'
+import { digestOf } from './keys.ts'
 
 /** Blobs that are locked at a time. */
 const BATCH = 20
@@ -25,7 +27,7 @@ export interface CollectedBlobs {
 
 /** Looks at blobs that are queued, and deletes those that nothing keeps. */
 export async function collectBlobs(
-  registry: Registry,
+  registry: Collecting,
   rows: readonly QueuedGarbage[],
   attempts: Attempts,
   signal?: AbortSignal,
@@ -39,11 +41,11 @@ export async function collectBlobs(
       const batch = garbage.slice(first, first + BATCH)
       await attempts.inHalves(batch, async (some) => {
         const ids = some.map(({ id }) => id)
-        const digests = [...new Set(some.map(({ key }) => digestOf(key)))]
+        const digests = [...new Set(some.map(digestOf))]
         const blobs = await commit((tx, revoke) => markBlobs(tx, revoke, registry, digests))
         all.push(...blobs)
         const gone = new Set(blobs.map(({ digest }) => digest))
-        const left = some.filter(({ key }) => !gone.has(digestOf(key)))
+        const left = some.filter((row) => !gone.has(digestOf(row)))
         await removeFromQueue(
           registry.db,
           ids.filter((id) => !left.some((row) => row.id === id)),
@@ -66,16 +68,16 @@ export async function collectBlobs(
 
 /** Settles the rows of what is kept. @returns the others */
 async function findGarbage(
-  { db, keeping }: Registry,
+  { db, keeping }: Collecting,
   rows: readonly QueuedGarbage[],
 ): Promise<QueuedGarbage[]> {
-  const digests = [...new Set(rows.map(({ key }) => digestOf(key)))]
+  const digests = [...new Set(rows.map(digestOf))]
   const judged = await judgeBlobs(db, digests, keeping)
   const found = new Map(judged.map((each) => [each.digest, each.keeping]))
   const keptSeconds = (row: QueuedGarbage) => {
-    const kept = found.get(digestOf(row.key)) ?? 'named'
+    const kept = found.get(digestOf(row)) ?? 'named'
     if (kept === 'named') return kept
-    const waits = row.reason === 'manifest deleted' ? keeping.blobSeconds - row.ageSeconds : 0
+    const waits = row.reason === UNNAMED ? keeping.blobSeconds - row.ageSeconds : 0
     return Math.max(kept, waits)
   }
   const judgements = rows.map((row) => ({ row, kept: keptSeconds(row) }))
@@ -96,7 +98,7 @@ async function findGarbage(
 async function markBlobs(
   tx: Transaction,
   revoke: Revoke,
-  { keeping }: Registry,
+  { keeping }: Collecting,
   digests: readonly Digest[],
 ): Promise<readonly StoredBlob[]> {
   await waitBriefly(tx)
@@ -108,9 +110,4 @@ async function markBlobs(
   const { blobs, links } = await markGarbageBlobs(tx, garbage)
   await Promise.all(links.map(revoke))
   return blobs
-}
-
-function digestOf(key: string): Digest {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of blobs are named by digests
-  return key as Digest
 }

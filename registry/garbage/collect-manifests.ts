@@ -19,14 +19,14 @@ import {
   unlistIfEmpty,
 } from '../../storage/metadata/repositories.ts'
 import { lockTags } from '../../storage/metadata/tags.ts'
-import type { Registry } from '../registry.ts'
 import { type Revoke, revokingInTurn } from '../revocation.ts'
 import type { Attempts } from './attempts.ts'
+import type { Collecting } from './collecting.ts'
 import { type Judgement, judge } from './judge.ts'
 
 /** Looks at manifests that are queued, and deletes those that nothing keeps. @returns how many */
 export async function collectManifests(
-  registry: Registry,
+  registry: Collecting,
   rows: readonly QueuedGarbage[],
   attempts: Attempts,
 ): Promise<number> {
@@ -59,7 +59,7 @@ export async function collectManifests(
 
 /** Rows of what is named are done with; others wait until what keeps it is over. */
 async function settle(
-  { db }: Registry,
+  { db }: Collecting,
   rows: readonly QueuedGarbage[],
   judged: readonly Judgement[],
 ): Promise<void> {
@@ -76,7 +76,7 @@ async function settle(
   await postponeGarbage(db, waiting)
 }
 
-function release({ db }: Registry, ids: readonly string[]): Promise<void> {
+function release({ db }: Collecting, ids: readonly string[]): Promise<void> {
   return postponeGarbage(
     db,
     ids.map((id) => ({ id, seconds: 0 })),
@@ -87,7 +87,7 @@ function release({ db }: Registry, ids: readonly string[]): Promise<void> {
 async function collectManifest(
   tx: Transaction,
   revoke: Revoke,
-  { keeping }: Registry,
+  { keeping }: Collecting,
   { id, digest, repositoryId, repository }: ReviewedManifest,
 ): Promise<boolean> {
   await waitBriefly(tx)
@@ -106,7 +106,7 @@ async function collectManifest(
 
 /** Takes repositories off the catalog that hold nothing any more that anybody sees. */
 async function unlistEmptied(
-  { db }: Registry,
+  { db }: Collecting,
   collected: readonly ReviewedManifest[],
 ): Promise<void> {
   const seen = collected.filter(({ isDeleted }) => !isDeleted)

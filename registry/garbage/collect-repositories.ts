@@ -12,22 +12,24 @@ import {
   removeFromQueue,
 } from '../../storage/metadata/gc-queue.ts'
 import { lockRepositoryAlone, type RepositoryId } from '../../storage/metadata/repositories.ts'
-import type { Registry } from '../registry.ts'
 import type { Attempts } from './attempts.ts'
+import type { Collecting } from './collecting.ts'
+import { repositoryIdOf } from './keys.ts'
 
 const BATCH = 100
 
 /** Looks at deleted repositories, and deletes what those hold that cannot be restored any more. */
 export async function collectRepositories(
-  registry: Registry,
+  registry: Collecting,
   rows: readonly QueuedGarbage[],
   attempts: Attempts,
   signal?: AbortSignal,
 ): Promise<void> {
-  for (const { id, key } of rows) {
+  for (const row of rows) {
+    const { id } = row
     if (signal?.aborted === true) return
     await attempts.at([id], async () => {
-      const keptSeconds = await collectRepository(registry, repositoryIdOf(key), signal)
+      const keptSeconds = await collectRepository(registry, repositoryIdOf(row), signal)
       if (keptSeconds === undefined) await removeFromQueue(registry.db, [id])
       else await postponeGarbage(registry.db, [{ id, seconds: keptSeconds }])
     })
@@ -36,7 +38,7 @@ export async function collectRepositories(
 
 /** @returns seconds after which to look again; undefined when it is gone, or was restored */
 async function collectRepository(
-  { db, keeping }: Registry,
+  { db, keeping }: Collecting,
   id: RepositoryId,
   signal: AbortSignal | undefined,
 ): Promise<number | undefined> {
@@ -55,9 +57,4 @@ async function collectRepository(
     })
     if (outcome.isDone) return outcome.keptSeconds
   }
-}
-
-function repositoryIdOf(key: string): RepositoryId {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rows of repositories are named by ids
-  return key as RepositoryId
 }

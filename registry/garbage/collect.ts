@@ -6,11 +6,11 @@
 import type { Freed } from '../../storage/metadata/garbage.ts'
 import { recordFreed } from '../../storage/metadata/garbage.ts'
 import { claimDueGarbage, type GarbageKind } from '../../storage/metadata/gc-queue.ts'
-import type { Registry } from '../registry.ts'
 import { Attempts } from './attempts.ts'
 import { collectBlobs } from './collect-blobs.ts'
 import { collectManifests } from './collect-manifests.ts'
 import { collectRepositories } from './collect-repositories.ts'
+import type { Collecting } from './collecting.ts'
 
 export interface CollectOptions {
   /** Ends it soon; what is begun goes on later. */
@@ -25,12 +25,13 @@ const CLAIM_SECONDS = 60
 
 /** Deletes garbage that is due. @returns what was freed */
 export async function collectGarbage(
-  registry: Registry,
+  registry: Collecting,
   { signal, limit = Number.POSITIVE_INFINITY }: CollectOptions = {},
 ): Promise<Freed> {
   const attempts = new Attempts(registry)
   let freed: Freed = { manifests: 0, blobs: 0, bytes: 0 }
-  for (let looked = 0; looked < limit && signal?.aborted !== true; ) {
+  for (let looked = 0; looked < limit; ) {
+    if (signal?.aborted === true) break
     const most = { limit: Math.min(BATCH, limit - looked), claimSeconds: CLAIM_SECONDS }
     const rows = await claimDueGarbage(registry.db, most)
     if (rows.length === 0) break
@@ -47,7 +48,7 @@ export async function collectGarbage(
   return freed
 }
 
-function add(one: Freed, other: Freed): Freed {
+export function add(one: Freed, other: Freed): Freed {
   return {
     manifests: one.manifests + other.manifests,
     blobs: one.blobs + other.blobs,

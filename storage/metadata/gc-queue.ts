@@ -6,6 +6,9 @@
 import type { RepositoryName } from '../../oci/reference.ts'
 import type { Queryable } from './database.ts'
 
+/** The reason of blobs whose last manifest may have gone; a trigger writes it. */
+export const UNNAMED = 'manifest deleted'
+
 export type GarbageKind = 'manifest' | 'blob' | 'repository'
 
 export interface QueuedGarbage {
@@ -103,8 +106,27 @@ export async function bringForward(
                  where m.id = q.key::bigint and r.name = $1))
              for update skip locked
            )
-           update gc_queue q set due_at = now() from waiting where q.id = waiting.id`,
+           update gc_queue q
+           set due_at = now(),
+               reason = case when q.reason = '${UNNAMED}' then 'hurried' else q.reason end
+           from waiting where q.id = waiting.id`,
     values: [repository],
+  })
+  return rowCount ?? 0
+}
+
+/**
+ * Makes blobs due now that wait because a manifest that named them went. Unlike {@link bringForward} it
+ * finds none a second time. @returns how many
+ */
+export async function hurryBlobs(db: Queryable): Promise<number> {
+  const { rowCount } = await db.query({
+    text: `with waiting as (
+             select id from gc_queue where kind = 'blob' and reason = '${UNNAMED}'
+             for update skip locked
+           )
+           update gc_queue q set due_at = now(), claimed_until = null, reason = 'hurried'
+           from waiting where q.id = waiting.id`,
   })
   return rowCount ?? 0
 }

@@ -63,6 +63,45 @@ const NO_TAGS: IgnoredTags = { repositoryIds: [], names: [] }
 /** How long something stays: 'named' as long as something names it, else seconds; 0: it may go. */
 export type Keeping = 'named' | number
 
+const JUDGE_MANIFESTS = `with recursive up as (
+    select m.id as start, m.id, m.repository_id, m.digest, m.subject_digest,
+      m.deleted_at, m.promised_at
+    from manifests m where m.id = any($1)
+    union
+    select u.start, k.id, k.repository_id, k.digest, k.subject_digest,
+      k.deleted_at, k.promised_at
+    from up u
+    cross join lateral (
+      select i.* from manifest_children e join manifests i on i.id = e.manifest_id
+      where e.repository_id = u.repository_id and e.digest = u.digest
+      union all
+      select s.* from manifests s
+      where s.repository_id = u.repository_id and s.digest = u.subject_digest
+    ) k
+    where u.deleted_at is null
+  )
+  select u.start as id,
+    bool_or(u.deleted_at is null and (w.untagged_seconds is null or exists (
+      select from tags t where t.manifest_id = u.id and not exists (
+        select from unnest($5::bigint[], $6::text[]) as i (repository_id, name)
+        where i.repository_id = t.repository_id and i.name = t.name)))) as named,
+    extract(epoch from max(greatest(
+      case when u.deleted_at is null
+        then u.promised_at + make_interval(secs => greatest($3, w.untagged_seconds)) end,
+      case when u.deleted_at > coalesce(r.forgotten_before, '-infinity')
+        then u.deleted_at + make_interval(secs => $4) end,
+      (select max(e.at) + make_interval(secs => $4) from tag_events e
+       where e.repository_id = u.repository_id and e.from_digest = u.digest
+         and e.cause is distinct from 'garbage'
+         and e.at > coalesce(r.forgotten_before, '-infinity')),
+      (select max(l.expires_at) from leases l
+       where l.digest = u.digest and l.repository_id = u.repository_id)
+    )) - now())::float8 as seconds
+  from up u
+  join repositories r on r.id = u.repository_id
+  join unnest($1::bigint[], $2::float8[]) as w (id, untagged_seconds) on w.id = u.start
+  group by u.start`
+
 /**
  * How long each of some manifests of hosted repositories stays. Each is kept by what keeps itself and
  * what keeps the indexes that list it, and its subject, and so on: these are followed up to their ends.
@@ -75,44 +114,7 @@ export async function judgeManifests(
 ): Promise<Map<ManifestId, Keeping>> {
   const { rows } = await db.query<{ id: ManifestId; named: boolean; seconds: number | null }>({
     name: 'judge_manifests',
-    text: `with recursive up as (
-             select m.id as start, m.id, m.repository_id, m.digest, m.subject_digest,
-               m.deleted_at, m.promised_at
-             from manifests m where m.id = any($1)
-             union
-             select u.start, k.id, k.repository_id, k.digest, k.subject_digest,
-               k.deleted_at, k.promised_at
-             from up u
-             cross join lateral (
-               select i.* from manifest_children e join manifests i on i.id = e.manifest_id
-               where e.repository_id = u.repository_id and e.digest = u.digest
-               union all
-               select s.* from manifests s
-               where s.repository_id = u.repository_id and s.digest = u.subject_digest
-             ) k
-             where u.deleted_at is null
-           )
-           select u.start as id,
-             bool_or(u.deleted_at is null and (w.untagged_seconds is null or exists (
-               select from tags t where t.manifest_id = u.id and not exists (
-                 select from unnest($5::bigint[], $6::text[]) as i (repository_id, name)
-                 where i.repository_id = t.repository_id and i.name = t.name)))) as named,
-             extract(epoch from max(greatest(
-               case when u.deleted_at is null
-                 then u.promised_at + make_interval(secs => greatest($3, w.untagged_seconds)) end,
-               case when u.deleted_at > coalesce(r.forgotten_before, '-infinity')
-                 then u.deleted_at + make_interval(secs => $4) end,
-               (select max(e.at) + make_interval(secs => $4) from tag_events e
-                where e.repository_id = u.repository_id and e.from_digest = u.digest
-                  and e.cause is distinct from 'garbage'
-                  and e.at > coalesce(r.forgotten_before, '-infinity')),
-               (select max(l.expires_at) from leases l
-                where l.digest = u.digest and l.repository_id = u.repository_id)
-             )) - now())::float8 as seconds
-           from up u
-           join repositories r on r.id = u.repository_id
-           join unnest($1::bigint[], $2::float8[]) as w (id, untagged_seconds) on w.id = u.start
-           group by u.start`,
+    text: JUDGE_MANIFESTS,
     values: [
       manifests.map(({ id }) => id),
       manifests.map(({ untaggedSeconds: seconds }) => (seconds === 'always' ? null : seconds)),

@@ -112,6 +112,38 @@ export interface NewManifest extends StoredManifest {
   readonly reviewSeconds?: number | undefined
 }
 
+const COMMIT = `with manifest as (
+    insert into manifests (repository_id, digest, media_type, artifact_type,
+      subject_digest, bytes, size_bytes, annotations, pushed_by, used_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, case when $13 then now() end)
+    on conflict (repository_id, digest) do update
+      set media_type = excluded.media_type, promised_at = now(), deleted_at = null
+    returning id
+  ), listed as (
+    update repositories set listed = true where id = $1 and not listed
+  ), blob_edges as (
+    insert into manifest_blobs (manifest_id, digest, repository_id)
+    select distinct id, unnest($10::text[]), $1::bigint from manifest
+    on conflict do nothing
+  ), child_edges as (
+    insert into manifest_children (manifest_id, digest, repository_id)
+    select distinct id, unnest($11::text[]), $1::bigint from manifest
+    on conflict do nothing
+  ), queued as (
+    insert into gc_queue (kind, key, reason, due_at)
+    select 'manifest', id, 'pushed without a tag', now() + make_interval(secs => $14)
+    from manifest where $14 is not null
+  )
+  insert into tags (repository_id, name, manifest_id, updated_by, checked_at)
+  select distinct $1::bigint, unnest($12::text[]), id, $9::text,
+    case when $13 then now() end
+  from manifest
+  order by 2
+  on conflict (repository_id, name) do update
+    set manifest_id = excluded.manifest_id, updated_at = now(),
+        updated_by = excluded.updated_by, checked_at = excluded.checked_at,
+        due = false`
+
 /**
  * Inserts the manifest with its edges, points its tags at it, and commits. A digest that the
  * repository already has keeps its row, also when it was deleted lately and is so no longer; the media
@@ -124,37 +156,7 @@ export async function commitManifest(
 ): Promise<void> {
   await tx.commitWith({
     name: 'commit_manifest',
-    text: `with manifest as (
-             insert into manifests (repository_id, digest, media_type, artifact_type,
-               subject_digest, bytes, size_bytes, annotations, pushed_by, used_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, case when $13 then now() end)
-             on conflict (repository_id, digest) do update
-               set media_type = excluded.media_type, promised_at = now(), deleted_at = null
-             returning id
-           ), listed as (
-             update repositories set listed = true where id = $1 and not listed
-           ), blob_edges as (
-             insert into manifest_blobs (manifest_id, digest, repository_id)
-             select distinct id, unnest($10::text[]), $1::bigint from manifest
-             on conflict do nothing
-           ), child_edges as (
-             insert into manifest_children (manifest_id, digest, repository_id)
-             select distinct id, unnest($11::text[]), $1::bigint from manifest
-             on conflict do nothing
-           ), queued as (
-             insert into gc_queue (kind, key, reason, due_at)
-             select 'manifest', id, 'pushed without a tag', now() + make_interval(secs => $14)
-             from manifest where $14 is not null
-           )
-           insert into tags (repository_id, name, manifest_id, updated_by, checked_at)
-           select distinct $1::bigint, unnest($12::text[]), id, $9::text,
-             case when $13 then now() end
-           from manifest
-           order by 2
-           on conflict (repository_id, name) do update
-             set manifest_id = excluded.manifest_id, updated_at = now(),
-                 updated_by = excluded.updated_by, checked_at = excluded.checked_at,
-                 due = false`,
+    text: COMMIT,
     values: [
       repositoryId,
       manifest.digest,
