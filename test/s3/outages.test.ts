@@ -25,6 +25,12 @@ import { type Fleet, openFleet, to } from './fleet.ts'
 
 const MIB = 2 ** 20
 const REPOSITORY = 'outages/blobs'
+const CLIENTS = 4
+
+interface Counts {
+  pushed: number
+  refused: number
+}
 
 describeWithS3('replicas whose database fails', () => {
   let fleet: Fleet
@@ -37,9 +43,9 @@ describeWithS3('replicas whose database fails', () => {
   afterEach(() => fleet.database.restore())
   afterAll(() => fleet.workspace.close())
 
-  /** Pushes without end through all replicas; what was acknowledged goes to the ledger. */
-  function keepPushing() {
-    const counts = { pushed: 0, refused: 0 }
+  /** Clients push through all replicas until `work` ends; what was acknowledged is in the ledger. */
+  async function whilePushing(work: (counts: Readonly<Counts>) => Promise<void>): Promise<void> {
+    const counts: Counts = { pushed: 0, refused: 0 }
     const ending = new AbortController()
     const one = async (replica: ServerProcess, name: string) => {
       for (let count = 0; !ending.signal.aborted; count++) {
@@ -58,16 +64,14 @@ describeWithS3('replicas whose database fails', () => {
       }
     }
     const name = `${performance.now()}`
-    const running = replicas.flatMap((replica, index) =>
-      ['a', 'b'].map((letter) => one(replica, `${name} ${index} ${letter}`)),
+    const clients = Array.from({ length: CLIENTS }, (_, index) =>
+      one(replicas[index % replicas.length]!, `${name} ${index}`),
     )
-    return {
-      counts,
-      end: async () => {
-        ending.abort()
-        await Promise.all(running)
-      },
-    }
+    const all = [...clients, work(counts).finally(() => ending.abort())]
+    // Nobody goes on when the servers are gone. A client's failure is thrown rather than what `work`
+    // then waited for in vain.
+    await Promise.allSettled(all)
+    await Promise.all(all)
   }
 
   async function expectAllWell(): Promise<void> {
@@ -79,39 +83,42 @@ describeWithS3('replicas whose database fails', () => {
   }
 
   it('killed and restarted: nothing that was acknowledged is lost', async () => {
-    const pushing = keepPushing()
-    for (let kills = 0; kills < 3; kills++) {
-      await sleep(1500)
-      const file = path.join(fleet.workspace.folder, 'database', 'cluster', 'postmaster.pid')
-      process.kill(Number.parseInt(readFileSync(file, 'utf8'), 10), 'SIGKILL')
-    }
-    await sleep(3000)
-    await pushing.end()
-    expect(pushing.counts.pushed).toBeGreaterThan(10)
+    await whilePushing(async (counts) => {
+      for (let kills = 0; kills < 3; kills++) {
+        await sleep(1500)
+        const file = path.join(fleet.workspace.folder, 'database', 'cluster', 'postmaster.pid')
+        process.kill(Number.parseInt(readFileSync(file, 'utf8'), 10), 'SIGKILL')
+      }
+      await sleep(3000)
+      expect(counts.pushed).toBeGreaterThan(10)
+    })
     await expectAllWell()
   }, 120_000)
 
   it('failed over to another address: they follow, and nothing is lost', async () => {
-    const pushing = keepPushing()
-    await sleep(1500)
-    // The old server is told to take no more writes, and replicas are still connected to it.
-    await fleet.db.query('alter database postgres set default_transaction_read_only = on')
-    fleet.database.cut()
-    await until('refused pushes', () => pushing.counts.refused > 0)
-    await fleet.db.query('begin read write; alter database postgres reset all; commit')
-    await fleet.database.refuse()
-    await fleet.postgres.stop()
     const { folder } = fleet.workspace
-    await rename(path.join(folder, 'database'), path.join(folder, 'standby'))
-    const standbyFolder = path.join(folder, 'standby')
-    const standby = await startSeparatePostgres(standbyFolder, fleet.workspace.onClose)
-    const { host, port } = standby.connection
-    fleet.database.leadTo(path.join(host, `.s.PGSQL.${port}`))
-    await fleet.database.restore()
-    const pushedBefore = pushing.counts.pushed
-    await until('pushes succeed again', () => pushing.counts.pushed > pushedBefore + 10)
-    await pushing.end()
-    expect(pushing.counts.pushed).toBeGreaterThan(pushedBefore + 10)
+    const name = fleet.postgres.connection.database
+    await whilePushing(async (counts) => {
+      await sleep(1500)
+      // The old server is told to take no more writes, and replicas are still connected to it.
+      await fleet.db.query(`alter database ${name} set default_transaction_read_only = on`)
+      const atCut = { ...counts }
+      fleet.database.cut()
+      // The cut itself meets at most one push of each client.
+      await until('refused pushes', () => counts.refused > atCut.refused + 5 * CLIENTS)
+      expect(counts.pushed - atCut.pushed).toBeLessThanOrEqual(CLIENTS)
+      await fleet.db.query(`begin read write; alter database ${name} reset all; commit`)
+      await fleet.database.refuse()
+      await fleet.postgres.stop()
+      await rename(path.join(folder, 'database'), path.join(folder, 'standby'))
+      const standbyFolder = path.join(folder, 'standby')
+      const standby = await startSeparatePostgres(standbyFolder, fleet.workspace.onClose)
+      const { host, port } = standby.connection
+      fleet.database.leadTo(path.join(host, `.s.PGSQL.${port}`))
+      await fleet.database.restore()
+      const pushedBefore = counts.pushed
+      await until('pushes succeed again', () => counts.pushed > pushedBefore + 10)
+    })
     for (const replica of replicas) {
       await until('a replica is ready', async () => (await readiness(to(replica, ''))) === 200)
       await ledger.expectWhole(replica.host)
