@@ -7,7 +7,6 @@ import {
   postponeGarbage,
   type QueuedGarbage,
   removeFromQueue,
-  UNNAMED,
 } from '../../storage/metadata/gc-queue.ts'
 import { judgeBlobs } from '../../storage/metadata/liveness.ts'
 import { removeBlobs } from '../blob-removal.ts'
@@ -40,16 +39,11 @@ export async function collectBlobs(
     for (let first = 0; first < garbage.length; first += BATCH) {
       const batch = garbage.slice(first, first + BATCH)
       await attempts.inHalves(batch, async (some) => {
-        const ids = some.map(({ id }) => id)
         const digests = [...new Set(some.map(digestOf))]
         const blobs = await commit((tx, revoke) => markBlobs(tx, revoke, registry, digests))
         all.push(...blobs)
         const gone = new Set(blobs.map(({ digest }) => digest))
         const left = some.filter((row) => !gone.has(digestOf(row)))
-        await removeFromQueue(
-          registry.db,
-          ids.filter((id) => !left.some((row) => row.id === id)),
-        )
         // What is kept after all may be kept for some time only: it is looked at once more.
         await postponeGarbage(
           registry.db,
@@ -74,13 +68,7 @@ async function findGarbage(
   const digests = [...new Set(rows.map(digestOf))]
   const judged = await judgeBlobs(db, digests, keeping)
   const found = new Map(judged.map((each) => [each.digest, each.keeping]))
-  const keptSeconds = (row: QueuedGarbage) => {
-    const kept = found.get(digestOf(row)) ?? 'named'
-    if (kept === 'named') return kept
-    const waits = row.reason === UNNAMED ? keeping.blobSeconds - row.ageSeconds : 0
-    return Math.max(kept, waits)
-  }
-  const judgements = rows.map((row) => ({ row, kept: keptSeconds(row) }))
+  const judgements = rows.map((row) => ({ row, kept: found.get(digestOf(row)) ?? 'named' }))
   await removeFromQueue(
     db,
     judgements.filter(({ kept }) => kept === 'named').map(({ row }) => row.id),

@@ -45,9 +45,9 @@ export async function collectManifests(
       const ids = rows.filter(({ key }) => key === manifest.id).map(({ id }) => id)
       await attempts.at(ids, async () => {
         const isGone = await commit((tx, revoke) => collectManifest(tx, revoke, registry, manifest))
-        if (isGone) gone.push(manifest)
         // What was kept after all may be kept for some time only: it is looked at once more.
-        await (isGone ? removeFromQueue(db, ids) : release(registry, ids))
+        if (isGone) gone.push(manifest)
+        else await release(registry, ids)
       })
       await registry.faultPoint('manifest collected')
     }

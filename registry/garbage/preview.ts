@@ -45,8 +45,10 @@ export async function previewGarbage(
   for await (const rows of pagesOf(db, 'blob', options)) others.push(...rows.map(digestOf))
   const gone = [...preview.gone]
   // Blobs whose manifests go only now wait a little longer, unless told otherwise.
-  const follows = options.evenWaiting || keeping.blobSeconds === 0
-  const blobs = await sumUnnamedBlobs(db, { gone, named: follows ? gone : [], others }, keeping)
+  const blobSeconds = options.evenWaiting ? 0 : keeping.blobSeconds
+  const named = blobSeconds === 0 ? gone : []
+  const terms = { ...keeping, blobSeconds }
+  const blobs = await sumUnnamedBlobs(db, { gone, named, others }, terms)
   return { manifests: gone.length, ...blobs }
 }
 

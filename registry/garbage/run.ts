@@ -27,11 +27,11 @@ export async function runCollection(
 ): Promise<Freed> {
   const { db } = registry
   await beginRun(db, terms)
-  let freed = await collectGarbage(registry, { ...(signal && { signal }) })
-  while (terms.now && signal?.aborted !== true && (await hurryBlobs(db)) > 0) {
+  let freed: Freed = { manifests: 0, blobs: 0, bytes: 0 }
+  for (;;) {
     freed = add(freed, await collectGarbage(registry, { ...(signal && { signal }) }))
+    if (!terms.now || signal?.aborted === true || (await hurryBlobs(db)) === 0) return freed
   }
-  return freed
 }
 
 /** Lets whoever collects do what the terms say, without doing it. */

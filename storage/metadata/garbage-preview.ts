@@ -2,8 +2,8 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import type { Queryable } from './database.ts'
-import type { GarbageKind } from './gc-queue.ts'
-import type { Delays, ManifestId } from './liveness.ts'
+import { type GarbageKind, UNNAMED } from './gc-queue.ts'
+import type { BlobDelays, ManifestId } from './liveness.ts'
 import type { RepositoryId } from './repositories.ts'
 
 /** One page of rows; those that are due, or all; of what was in a repository, or all. */
@@ -86,7 +86,7 @@ export async function sumUnnamedBlobs(
     readonly named: readonly ManifestId[]
     readonly others: readonly Digest[]
   },
-  { graceSeconds }: Pick<Delays, 'graceSeconds'>,
+  { graceSeconds, blobSeconds }: BlobDelays,
 ): Promise<{ readonly blobs: number; readonly bytes: number }> {
   const { rows } = await db.query<{ blobs: number; bytes: number }>({
     text: `with candidate as materialized (
@@ -110,8 +110,12 @@ export async function sumUnnamedBlobs(
            where named.found is null and pinned.found is null
              and b.promised_at + make_interval(secs => $3) <= now()
              and not exists (
+               select from gc_queue q
+               where q.kind = 'blob' and q.key = c.digest and q.reason = '${UNNAMED}'
+                 and q.queued_at + make_interval(secs => $5) > now())
+             and not exists (
                select from leases l where l.digest = c.digest and l.expires_at > now())`,
-    values: [gone, others, graceSeconds, named],
+    values: [gone, others, graceSeconds, named, blobSeconds],
   })
   return rows[0]!
 }

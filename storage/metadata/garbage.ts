@@ -3,6 +3,7 @@ import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import type { StoredBlob } from './blobs.ts'
 import type { Queryable, Transaction } from './database.ts'
+import type { GarbageKind } from './gc-queue.ts'
 import type { ManifestId } from './liveness.ts'
 import type { RepositoryId } from './repositories.ts'
 
@@ -75,6 +76,7 @@ export async function deleteGarbageManifest(tx: Transaction, id: ManifestId): Pr
     values: [id],
   })
   await tx.query({ text: 'delete from manifests where id = $1', values: [id] })
+  await removeKeys(tx, 'manifest', [id])
 }
 
 export interface MarkedBlobs {
@@ -103,10 +105,25 @@ export async function markGarbageBlobs(
       values: [digests],
     }),
   ])
+  await removeKeys(tx, 'blob', digests)
   const served = links.rows.flatMap(({ repository, digest }) =>
     repository === null ? [] : [{ repository, digest }],
   )
   return { blobs: marked.rows, links: served }
+}
+
+/** Nothing is to be looked at any more of what is gone. */
+async function removeKeys(
+  tx: Transaction,
+  kind: GarbageKind,
+  keys: readonly string[],
+): Promise<void> {
+  await tx.query({
+    // Whoever has one of them locked finds out by itself; nobody waits while it holds what is going.
+    text: `delete from gc_queue where id in (
+             select id from gc_queue where kind = $1 and key = any($2) for update skip locked)`,
+    values: [kind, keys],
+  })
 }
 
 /** Of a deleted repository: how many more seconds it can be restored; undefined when there is none. */

@@ -16,9 +16,6 @@ export interface QueuedGarbage {
   readonly kind: GarbageKind
   /** Id of a manifest or a repository, digest of a blob. */
   readonly key: string
-  readonly reason: string
-  /** Since it was added. */
-  readonly ageSeconds: number
 }
 
 /** Claims rows that are due, those due first before others, and the oldest failures like all. */
@@ -36,8 +33,7 @@ export async function claimDueGarbage(
            )
            update gc_queue q set claimed_until = now() + make_interval(secs => $2)
            from due where q.id = due.id
-           returning q.id, q.kind, q.key, q.reason,
-             extract(epoch from now() - q.queued_at)::float8 as "ageSeconds"`,
+           returning q.id, q.kind, q.key`,
     values: [limit, claimSeconds],
   })
   return rows

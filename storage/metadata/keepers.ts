@@ -2,7 +2,8 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import type { Queryable } from './database.ts'
-import type { Delays, ManifestId } from './liveness.ts'
+import { UNNAMED } from './gc-queue.ts'
+import type { BlobDelays, Delays, ManifestId } from './liveness.ts'
 import type { RepositoryId } from './repositories.ts'
 
 /**
@@ -72,7 +73,7 @@ export async function listManifestKeepers(
     graceSeconds,
     undoSeconds,
     untaggedSeconds,
-  }: Delays & { readonly untaggedSeconds: number | 'always' },
+  }: Omit<Delays, 'blobSeconds'> & { readonly untaggedSeconds: number | 'always' },
 ): Promise<Keeper[]> {
   const { rows } = await db.query<Keeper>({
     text: `with manifest as (
@@ -194,7 +195,7 @@ export async function listNamers(
 export async function listBlobKeepers(
   db: Queryable,
   digest: Digest,
-  { graceSeconds, blobSeconds }: Pick<Delays, 'graceSeconds'> & { readonly blobSeconds: number },
+  { graceSeconds, blobSeconds }: BlobDelays,
 ): Promise<Keeper[]> {
   const { rows } = await db.query<Keeper>({
     text: `with keeper as (
@@ -209,7 +210,7 @@ export async function listBlobKeepers(
              union all
              select 'unnamed', null, q.queued_at + make_interval(secs => $3)
              from gc_queue q
-             where q.kind = 'blob' and q.key = $1 and q.reason = 'manifest deleted'
+             where q.kind = 'blob' and q.key = $1 and q.reason = '${UNNAMED}'
            )
            select kind, detail, until from keeper
            where until is null or until > now()

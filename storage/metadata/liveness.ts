@@ -5,6 +5,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/reference.ts'
 import type { Queryable } from './database.ts'
+import { UNNAMED } from './gc-queue.ts'
 import type { RepositoryId } from './repositories.ts'
 
 /** Row id of a manifest; text, as Postgres counts in 64 bits. */
@@ -44,6 +45,8 @@ export async function findManifests(
 export interface Delays {
   readonly graceSeconds: number
   readonly undoSeconds: number
+  /** Of blobs, after the last manifest that named one. */
+  readonly blobSeconds: number
 }
 
 /** A manifest to be judged, and how long those of its repository stay that nothing names. */
@@ -127,6 +130,8 @@ export async function judgeManifests(
   return new Map(rows.map(({ id, named, seconds }) => [id, keepingOf(named, seconds)]))
 }
 
+export type BlobDelays = Pick<Delays, 'graceSeconds' | 'blobSeconds'>
+
 export interface JudgedBlob {
   readonly digest: Digest
   readonly sizeBytes: number
@@ -137,7 +142,7 @@ export interface JudgedBlob {
 export async function judgeBlobs(
   db: Queryable,
   digests: readonly Digest[],
-  { graceSeconds }: Pick<Delays, 'graceSeconds'>,
+  { graceSeconds, blobSeconds }: BlobDelays,
 ): Promise<JudgedBlob[]> {
   const { rows } = await db.query<{
     digest: Digest
@@ -153,10 +158,12 @@ export async function judgeBlobs(
                where l.digest = b.digest) as named,
              extract(epoch from greatest(
                b.promised_at + make_interval(secs => $2),
+               (select max(q.queued_at) + make_interval(secs => $3) from gc_queue q
+                where q.kind = 'blob' and q.key = b.digest and q.reason = '${UNNAMED}'),
                (select max(l.expires_at) from leases l where l.digest = b.digest)
              ) - now())::float8 as seconds
            from blobs b where b.digest = any($1) and b.state <> 'deleting'`,
-    values: [digests, graceSeconds],
+    values: [digests, graceSeconds, blobSeconds],
   })
   return rows.map(({ digest, sizeBytes, named, seconds }) => ({
     digest,
