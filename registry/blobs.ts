@@ -105,7 +105,7 @@ export async function mountBlob(
   const source = from ?? (await findSource(registry, digest, mayPull))
   if (source === undefined || !mayPull(source)) return false
   const sizeBytes = await inRepository(registry, repository, (id) =>
-    linkBlobFrom(registry.db, source, id, digest),
+    linkBlobFrom(registry.db, source, { id, name: repository }, digest),
   )
   return sizeBytes !== undefined
 }

@@ -126,7 +126,7 @@ export async function putManifest(
   const store = (repositoryId: RepositoryId) =>
     transaction(registry.db, async (tx) => {
       const [there, , edges] = await Promise.all([
-        lockRepository(tx, repositoryId),
+        lockRepository(tx, repositoryId, repository),
         lockTags(tx, repositoryId, tags),
         lockEdges(tx, repositoryId, manifest),
       ])

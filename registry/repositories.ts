@@ -17,7 +17,7 @@ import { listTags } from '../storage/metadata/tags.ts'
 import { forgetting, type RepositoryKind } from './metadata-cache.ts'
 import { type Page, type PageRequest, pageOf } from './page.ts'
 import type { Registry } from './registry.ts'
-import { revoking } from './revocation.ts'
+import { type Revoking, revoking } from './revocation.ts'
 import { type Deletion, refuseTags } from './tag-rights.ts'
 
 export type { NamePatterns }
@@ -40,7 +40,7 @@ export async function getRepositories(
  * @throws RegistryError NAME_UNKNOWN, DENIED when one of its tags may not be deleted
  */
 export async function deleteRepository(
-  registry: Registry,
+  registry: Revoking,
   repository: RepositoryName,
   { actor, permits }: Deletion,
 ): Promise<void> {

@@ -34,6 +34,7 @@ export async function startUpload(
   const id = randomUUID()
   const upload = {
     id,
+    repository,
     owner,
     algorithm,
     state: blobs.startUpload(id),

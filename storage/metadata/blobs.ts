@@ -95,14 +95,14 @@ export async function listRepositoriesOfBlob(
 }
 
 /**
- * Links a blob that `from` serves to `repositoryId` as well.
+ * Links a blob that `from` serves to another repository as well.
  *
- * @returns its size in bytes, or undefined when `from` does not serve it, or the other was deleted
+ * @returns its size in bytes, or undefined when `from` does not serve it, or the other is gone
  */
 export async function linkBlobFrom(
   db: Queryable,
   from: RepositoryName,
-  repositoryId: RepositoryId,
+  { id, name }: { readonly id: RepositoryId; readonly name: RepositoryName },
   digest: Digest,
 ): Promise<number | undefined> {
   const { rows } = await db.query<{ sizeBytes: number }>({
@@ -111,7 +111,7 @@ export async function linkBlobFrom(
              from repositories r
              join repository_blobs l on l.repository_id = r.id and l.digest = $3
              join blobs b on b.digest = l.digest and b.state = 'live'
-             join repositories target on target.id = $2 and target.name is not null
+             join repositories target on target.id = $2 and target.name = $4
              where r.name = $1
              for no key update of b
            ), promised as (
@@ -122,7 +122,7 @@ export async function linkBlobFrom(
              on conflict do nothing
            )
            select size_bytes::float8 as "sizeBytes" from blob`,
-    values: [from, repositoryId, digest],
+    values: [from, id, digest, name],
   })
   return rows[0]?.sizeBytes
 }

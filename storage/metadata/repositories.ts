@@ -80,13 +80,19 @@ export async function ensureCache(
  * Keeps the repository from being deleted until the transaction ends. It comes before every other
  * lock: a delete holds the repository first and what it contains afterwards.
  *
- * @returns false when it is gone
+ * @param name as which the id was remembered
+ * @returns false when it is gone, or was restored under another name
  */
-export async function lockRepository(tx: Transaction, id: RepositoryId): Promise<boolean> {
+export async function lockRepository(
+  tx: Transaction,
+  id: RepositoryId,
+  name?: RepositoryName,
+): Promise<boolean> {
   const { rowCount } = await tx.query({
     name: 'lock_repository',
-    text: 'select from repositories where id = $1 and name is not null for key share',
-    values: [id],
+    text: `select from repositories
+           where id = $1 and name is not null and ($2::text is null or name = $2) for key share`,
+    values: [id, name],
   })
   return rowCount === 1
 }

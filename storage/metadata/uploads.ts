@@ -42,6 +42,8 @@ export const SESSION_COLUMNS = `s.id, s.repository_id as "repositoryId", s.algor
 
 export interface NewUpload {
   readonly id: string
+  /** As which the id of its repository was remembered. */
+  readonly repository?: RepositoryName
   readonly owner: string | undefined
   readonly algorithm: DigestAlgorithm
   readonly state: UploadState
@@ -50,7 +52,7 @@ export interface NewUpload {
   readonly durable: boolean
 }
 
-/** @returns false when the repository was deleted */
+/** @returns false when the repository was deleted, or has another name by now */
 export async function insertUpload(
   db: Queryable,
   repositoryId: RepositoryId,
@@ -61,7 +63,8 @@ export async function insertUpload(
     text: `insert into upload_sessions
              (id, repository_id, owner, algorithm, driver_state, expires_at)
            select $1, r.id, $3, $4, $5, now() + make_interval(secs => $6)
-           from repositories r where r.id = $2 and r.name is not null
+           from repositories r
+           where r.id = $2 and r.name is not null and ($8::text is null or r.name = $8)
            returning case when not $7 then ${WITHOUT_WAIT} end`,
     values: [
       upload.id,
@@ -71,6 +74,7 @@ export async function insertUpload(
       upload.state,
       upload.ttlSeconds,
       upload.durable,
+      upload.repository,
     ],
   })
   return rowCount === 1

@@ -55,8 +55,8 @@ export async function findManifestNaming(
     name: 'find_manifest_naming',
     text: `select m.digest, m.media_type as "mediaType", m.bytes
            from repositories r
-           join manifests m on m.repository_id = r.id
-           join manifest_blobs e on e.manifest_id = m.id and e.digest = $2
+           join manifest_blobs e on e.repository_id = r.id and e.digest = $2
+           join manifests m on m.id = e.manifest_id and m.deleted_at is null
            where r.name = $1
            limit 1`,
     values: [repository, blob],

@@ -42,7 +42,7 @@ describe('a mount from a repository that is being evicted', () => {
     const id = await ensureRepository(registry.db, hosted)
     const barrier = gate()
     const mount = transaction(registry.db, async (tx) => {
-      await linkBlobFrom(tx, cache.name, id, digest)
+      await linkBlobFrom(tx, cache.name, { id, name: hosted }, digest)
       await barrier.wait()
     })
     await barrier.reached

@@ -11,7 +11,7 @@ import { type Api, addUser, apiOf, basic, codeOf, detailOf, PASSWORD } from './j
 interface Sample {
   /** What stands in `:name` of the path and the like. */
   readonly path?: () => Record<string, string>
-  readonly query?: string
+  readonly query?: string | (() => string)
   readonly body?: Record<string, unknown>
   /** Who calls; the administrator when left out. */
   readonly as?: 'carol'
@@ -57,7 +57,33 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   explainAccess: { query: '?who=bob&action=pull&image=a/b:v1' },
   deleteGrant: { path: () => ({ id: ids['createGrant']! }) },
   listRepositories: { query: '?q=app' },
+  getGarbageStatus: {},
+  explainKeeping: { query: () => `?repository=team/app&digest=${ids['image']}` },
+  runCollection: { body: { now: true, dryRun: true } },
+  planRetention: { body: { repositories: 'team/**', tags: 10 } },
+  runRetention: { body: { consent: 0 } },
+  listRetentionRuns: { query: '?limit=10' },
+  listRepositorySizes: { query: '?limit=1' },
+  listTagSizes: { query: '?repository=team/app&limit=1' },
+  findFreed: { body: { repositories: ['team/app'], tags: [{ repository: 'team/app', tag: 'x' }] } },
   deleteRepository: { path: () => ({ name: 'team/app' }) },
+  listDeletedRepositories: { query: '?limit=1' },
+  restoreRepository: { body: { name: 'team/app' } },
+  listTagChanges: { query: '?repository=team/app&tag=x&limit=1' },
+  restoreTag: { body: { repository: 'team/app', tag: 'x', at: '2999-01-01T00:00:00Z' } },
+  restoreRetentionRun: { body: { since: '2020-01-01T00:00:00Z' } },
+  addLease: {
+    body: {
+      repository: 'team/app',
+      get digest() {
+        return ids['image']
+      },
+      holder: 'test',
+      seconds: 60,
+    },
+  },
+  listLeases: { query: '?repository=team/app&limit=1' },
+  deleteLease: { query: () => `?repository=team/app&digest=${ids['image']}&holder=test` },
   rotateSigningKey: {},
   deleteUser: { path: () => ({ name: 'bob' }) },
   deleteRobot: { path: () => ({ name: 'build' }) },
@@ -74,9 +100,14 @@ function fill(path: string, names: Record<string, string> = {}): string {
   return path.replaceAll(/[:*](\w+)/g, (_all, name: string) => names[name] ?? 'nobody')
 }
 
+function queryOf(id: string): string {
+  const query = SAMPLES[id]?.query ?? ''
+  return typeof query === 'string' ? query : query()
+}
+
 /** Where the sample of an endpoint goes, or the same with names of nothing. */
 function pathOf({ id, path }: Endpoint): string {
-  return fill(path) + (SAMPLES[id]?.query ?? '')
+  return fill(path) + queryOf(id)
 }
 
 describe('each endpoint of the API', () => {
@@ -94,7 +125,7 @@ describe('each endpoint of the API', () => {
     const test = { subject: 'test' }
     const rights = { effect: 'allow', subject: 'everyone', repositories: ['**'] } as const
     await addGrant(access, test, { ...rights, actions: ['pull', 'push'] })
-    await pushImage(running.client, 'team/app', 'x')
+    ids['image'] = (await pushImage(running.client, 'team/app', 'x')).digest
     const answer = await running.client.get('/token', { Authorization: basic('root') })
     const { token } = JSON.parse(answer.body.toString()) as { token: string }
     bearer = apiOf(running.client, `Bearer ${token}`)
@@ -180,7 +211,7 @@ describe('each endpoint of the API', () => {
 
     for (const each of ENDPOINTS.filter(({ query }) => query !== undefined)) {
       it(`parameters that ${each.id} does not have, or cannot be`, async () => {
-        const query = SAMPLES[each.id]?.query ?? '?'
+        const query = queryOf(each.id) || '?'
         const bad = [
           'colour=red',
           'limit=0',
@@ -230,7 +261,7 @@ describe('each endpoint of the API', () => {
     for (const [id, sample] of Object.entries(SAMPLES)) {
       it(`to ${id}`, async () => {
         const each = BY_ID.get(id)!
-        const path = fill(each.path, sample.path?.()) + (sample.query ?? '')
+        const path = fill(each.path, sample.path?.()) + queryOf(each.id)
         if (id === 'deleteRepository') {
           const { access } = running.registry
           const grant = {

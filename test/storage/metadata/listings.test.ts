@@ -110,8 +110,8 @@ describe('a blob', () => {
     const [from, to] = [await seedRepository(db), await seedRepository(db)]
     const text = `mounted ${from.name}`
     const digest = await seedBlob(db, from.id, text)
-    expect(await linkBlobFrom(db, from.name, to.id, digest)).toBe(text.length)
-    expect(await linkBlobFrom(db, from.name, to.id, digest)).toBe(text.length)
+    expect(await linkBlobFrom(db, from.name, to, digest)).toBe(text.length)
+    expect(await linkBlobFrom(db, from.name, to, digest)).toBe(text.length)
     expect(await findBlob(db, to.name, digest)).toBeDefined()
     expect(await listRepositoriesOfBlob(db, digest, 10)).toEqual([from.name, to.name])
     expect(await listRepositoriesOfBlob(db, digest, 1)).toEqual([from.name])
@@ -124,17 +124,17 @@ describe('a blob', () => {
       await seedRepository(db),
     ]
     const digest = await seedBlob(db, owner.id, `private ${owner.name}`)
-    expect(await linkBlobFrom(db, from.name, to.id, digest)).toBeUndefined()
-    expect(await linkBlobFrom(db, parseRepositoryName('no/such'), to.id, digest)).toBeUndefined()
+    expect(await linkBlobFrom(db, from.name, to, digest)).toBeUndefined()
+    expect(await linkBlobFrom(db, parseRepositoryName('no/such'), to, digest)).toBeUndefined()
     await db.query(`update blobs set state = 'deleting' where digest = $1`, [digest])
-    expect(await linkBlobFrom(db, owner.name, to.id, digest)).toBeUndefined()
+    expect(await linkBlobFrom(db, owner.name, to, digest)).toBeUndefined()
     expect(await findBlob(db, to.name, digest)).toBeUndefined()
   })
 
   it('is unlinked from one repository and stays in others', async () => {
     const [from, to] = [await seedRepository(db), await seedRepository(db)]
     const digest = await seedBlob(db, from.id, `unlinked ${from.name}`)
-    await linkBlobFrom(db, from.name, to.id, digest)
+    await linkBlobFrom(db, from.name, to, digest)
     expect(await unlinkBlob(db, from.id, digest)).toBe(true)
     expect(await unlinkBlob(db, from.id, digest)).toBe(false)
     expect(await findBlob(db, from.name, digest)).toBeUndefined()

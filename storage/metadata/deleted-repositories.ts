@@ -1,0 +1,101 @@
+/* Repositories that lost their name and can have it back. */
+import { DatabaseError } from 'pg'
+import type { RepositoryName, Tag } from '../../oci/reference.ts'
+import type { Queryable, Transaction } from './database.ts'
+import type { NamePatterns, RepositoryId } from './repositories.ts'
+
+export interface DeletedRepository {
+  /** The one it had. */
+  readonly name: RepositoryName
+  readonly deletedAt: Date
+  readonly deletedBy: string | null
+  /** When it cannot be restored any more. */
+  readonly until: Date
+}
+
+const RESTORABLE = `deleted_at > now() - make_interval(secs => $2)
+  and deleted_at > coalesce(forgotten_before, '-infinity')`
+
+/** One page by name, those after `after`; of several of one name the one that was deleted last. */
+export async function listDeletedRepositories(
+  db: Queryable,
+  page: { readonly after: string; readonly limit: number },
+  undoSeconds: number,
+  { all, none }: NamePatterns,
+): Promise<DeletedRepository[]> {
+  const { rows } = await db.query<DeletedRepository>({
+    text: `select distinct on (deleted_name) deleted_name as name, deleted_at as "deletedAt",
+             deleted_by as "deletedBy", deleted_at + make_interval(secs => $2) as until
+           from repositories
+           where ${RESTORABLE} and deleted_name > $1
+             and deleted_name ~ all ($4) and deleted_name !~ all ($5)
+           order by deleted_name, deleted_at desc limit $3`,
+    values: [page.after, undoSeconds, page.limit, all, none],
+  })
+  return rows
+}
+
+/**
+ * Locks the repository of the name that was deleted last, so that it is not collected meanwhile.
+ *
+ * @returns undefined when there is none that can be restored
+ */
+export async function lockDeletedRepository(
+  tx: Transaction,
+  name: RepositoryName,
+  undoSeconds: number,
+): Promise<RepositoryId | undefined> {
+  const { rows } = await tx.query<{ id: RepositoryId }>({
+    text: `select id from repositories where deleted_name = $1 and ${RESTORABLE}
+           order by deleted_at desc limit 1 for update`,
+    values: [name, undoSeconds],
+  })
+  return rows[0]?.id
+}
+
+/** Whether there is still a trace of a deleted repository of the name. */
+export async function wasDeleted(db: Queryable, name: RepositoryName): Promise<boolean> {
+  const { rowCount } = await db.query({
+    text: 'select from repositories where deleted_name = $1 and deleted_at is not null limit 1',
+    values: [name],
+  })
+  return rowCount === 1
+}
+
+/** Every tag of a repository that is locked. */
+export async function listEveryTag(tx: Transaction, id: RepositoryId): Promise<Tag[]> {
+  const { rows } = await tx.query<{ name: Tag }>({
+    text: 'select name from tags where repository_id = $1 order by name',
+    values: [id],
+  })
+  return rows.map((row) => row.name)
+}
+
+const UNIQUE_VIOLATION = '23505'
+
+/**
+ * Gives a deleted repository that is locked a name, and shows it in the catalog if it holds anything.
+ *
+ * @returns false when another one has the name: the transaction has failed then
+ */
+export async function nameRepository(
+  tx: Transaction,
+  id: RepositoryId,
+  name: RepositoryName,
+): Promise<boolean> {
+  try {
+    await tx.query({
+      text: `update repositories
+             set name = $2, deleted_name = null, deleted_at = null, deleted_by = null,
+                 listed = exists (
+                   select from manifests where repository_id = $1 and deleted_at is null)
+             where id = $1`,
+      values: [id, name],
+    })
+    return true
+  } catch (error) {
+    // Also of one that was being made while this waited for it.
+    if (error instanceof DatabaseError && error.code === UNIQUE_VIOLATION) return false
+    throw error
+  }
+}
