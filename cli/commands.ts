@@ -1,12 +1,19 @@
 import { AUDIT_COMMAND } from './commands/audit.ts'
 import { checkConfig } from './commands/config.ts'
+import { DOCTOR_COMMAND } from './commands/doctor.ts'
 import { EXPLAIN_COMMAND } from './commands/explain.ts'
+import { GC_COMMANDS } from './commands/gc.ts'
 import { GRANT_COMMANDS } from './commands/grants.ts'
 import { GROUP_COMMANDS } from './commands/groups.ts'
 import { KEY_COMMAND } from './commands/keys.ts'
+import { LEASE_COMMANDS } from './commands/leases.ts'
 import { migrateDatabase } from './commands/migrate.ts'
+import { REPOSITORY_COMMANDS } from './commands/repositories.ts'
+import { RETENTION_COMMANDS } from './commands/retention.ts'
 import { ROBOT_COMMANDS } from './commands/robots.ts'
 import { serve } from './commands/serve.ts'
+import { SIZE_COMMAND } from './commands/size.ts'
+import { TAG_COMMANDS } from './commands/tags.ts'
 import { TOKEN_COMMANDS } from './commands/tokens.ts'
 import { UPSTREAM_CONTENT_COMMANDS } from './commands/upstream-content.ts'
 import { UPSTREAM_COMMANDS } from './commands/upstreams.ts'
@@ -39,6 +46,13 @@ export const COMMANDS: readonly Command[] = [
   EXPLAIN_COMMAND,
   AUDIT_COMMAND,
   KEY_COMMAND,
+  ...TAG_COMMANDS,
+  ...REPOSITORY_COMMANDS,
+  ...LEASE_COMMANDS,
+  ...RETENTION_COMMANDS,
+  SIZE_COMMAND,
   ...UPSTREAM_COMMANDS,
   ...UPSTREAM_CONTENT_COMMANDS,
+  ...GC_COMMANDS,
+  DOCTOR_COMMAND,
 ]

@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { RETENTION_FIELDS } from './retention-fields.ts'
 import { flagOf, SETTINGS, type Setting, variableOf } from './settings.ts'
 import { UPSTREAM_FIELDS } from './upstream-fields.ts'
 
@@ -53,12 +54,35 @@ upstreams:
 
 | field | default | meaning |
 | --- | --- | --- |
-${renderFields()}
+${renderFields(UPSTREAM_FIELDS)}
+
+${renderRetention()}`
+}
+
+function renderRetention(): string {
+  return `## Retention
+
+Rules that say which tags go, and which stay whatever the others say. [retention.md](retention.md) tells how they work.
+
+\`\`\`yaml
+retention:
+  ignorePullsOf: [robot:scanner]
+  rules:
+    - name: ci
+      repositories: [team-*/**]
+      tags: [pr-*, sha-*]
+      delete: { olderThan: 14d, notPulledFor: 7d }
+      keep: { newest: 5 }
+\`\`\`
+
+| field of a rule | default | meaning |
+| --- | --- | --- |
+${renderFields(RETENTION_FIELDS)}
 `
 }
 
-function renderFields(): string {
-  return Object.entries<Setting>(UPSTREAM_FIELDS)
+function renderFields(fields: Readonly<Record<string, Setting>>): string {
+  return Object.entries(fields)
     .map(([key, setting]) => `| \`${key}\` | ${standardOf(setting)} | ${setting.text} |`)
     .join('\n')
 }

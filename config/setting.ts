@@ -71,3 +71,21 @@ const URL_EXPECTED = 'expected a URL that begins with http:// or https://'
 export const url = z
   .string(URL_EXPECTED)
   .refine((text) => /^https?:\/\//.test(text) && URL.canParse(text), URL_EXPECTED)
+
+const SPAN_SECONDS: Readonly<Record<string, number>> = {
+  m: 60,
+  h: 3600,
+  d: 86_400,
+  w: 7 * 86_400,
+}
+
+/** `14d`, `12h`, `30m` or `2w`, or a number of seconds. @returns seconds */
+export function span(min: number, expected: string) {
+  return z.union([z.number(), z.string()], expected).transform((value, context) => {
+    const [, count, unit] = /^(\d{1,6})([mhdw])$/.exec(String(value).trim()) ?? []
+    const given = unit === undefined ? value : Number(count) * SPAN_SECONDS[unit]!
+    if (typeof given === 'number' && Number.isInteger(given) && given >= min) return given
+    context.addIssue({ code: 'custom', message: expected })
+    return z.NEVER
+  })
+}

@@ -2,7 +2,9 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { ACCESS_SETTINGS } from './access-settings.ts'
 import { GC_SETTINGS } from './gc-settings.ts'
+import { RETENTION_SETTINGS } from './retention-settings.ts'
 import { S3_SETTINGS } from './s3-settings.ts'
+import { SCRUB_SETTINGS } from './scrub-settings.ts'
 import { bytes, nonEmpty, type Setting, seconds, wholeNumber, yesOrNo } from './setting.ts'
 import { UPSTREAM_SETTINGS } from './upstream-settings.ts'
 
@@ -79,6 +81,8 @@ export const SETTINGS = {
   ...S3_SETTINGS,
   ...UPSTREAM_SETTINGS,
   ...GC_SETTINGS,
+  ...SCRUB_SETTINGS,
+  ...RETENTION_SETTINGS,
   'tls.certificate': {
     schema: nonEmpty('expected a file'),
     text: 'PEM file with the certificate and its chain. Read again when it changes.',

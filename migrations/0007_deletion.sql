@@ -11,6 +11,11 @@ alter table repositories
     (name is null) = (deleted_at is not null) and (deleted_name is null) = (deleted_at is null)
     and not (kind = 'cache' and name is null));
 create index repositories_deleted on repositories (deleted_name, deleted_at) where deleted_at is not null;
+create index repositories_pinned on repositories (id) where pinned;
+
+-- A layer may be in a hundred thousand repositories, of which a mount looks at a few.
+drop index repository_blobs_by_digest;
+create index repository_blobs_by_digest on repository_blobs (digest, repository_id);
 
 -- Somebody was told then that it is here, and may be about to name it in a manifest.
 alter table blobs
@@ -19,6 +24,7 @@ alter table blobs
   add column problem text,                   -- what was found wrong with the bytes
   add constraint blobs_quarantined_check check ((state = 'quarantined') <= (problem is not null));
 create index blobs_by_verification on blobs (verified_at, digest) where state = 'live';
+create index blobs_by_location on blobs using hash (location);
 
 alter table manifests
   add column promised_at timestamptz not null default now(),

@@ -133,6 +133,7 @@ create table blobs (
   constraint blobs_size_bytes_check CHECK ((size_bytes >= 0)),
   constraint blobs_state_check CHECK ((state = ANY (ARRAY['live'::text, 'deleting'::text, 'quarantined'::text])))
 );
+CREATE INDEX blobs_by_location ON public.blobs USING hash (location);
 CREATE INDEX blobs_by_verification ON public.blobs USING btree (verified_at, digest) WHERE (state = 'live'::text);
 CREATE INDEX blobs_not_live ON public.blobs USING btree (digest) WHERE (state <> 'live'::text);
 
@@ -343,6 +344,7 @@ create table repositories (
 CREATE INDEX repositories_by_upstream ON public.repositories USING btree (upstream, id) WHERE (upstream IS NOT NULL);
 CREATE INDEX repositories_deleted ON public.repositories USING btree (deleted_name, deleted_at) WHERE (deleted_at IS NOT NULL);
 CREATE INDEX repositories_listed ON public.repositories USING btree (name) WHERE listed;
+CREATE INDEX repositories_pinned ON public.repositories USING btree (id) WHERE pinned;
 
 create table repository_blobs (
   repository_id bigint not null,
@@ -353,7 +355,7 @@ create table repository_blobs (
   constraint repository_blobs_digest_fkey FOREIGN KEY (digest) REFERENCES blobs(digest),
   constraint repository_blobs_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES repositories(id) ON DELETE CASCADE
 );
-CREATE INDEX repository_blobs_by_digest ON public.repository_blobs USING btree (digest);
+CREATE INDEX repository_blobs_by_digest ON public.repository_blobs USING btree (digest, repository_id);
 CREATE INDEX repository_blobs_by_use ON public.repository_blobs USING btree (used_at) WHERE (used_at IS NOT NULL);
 
 create table retention_runs (

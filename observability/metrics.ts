@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as Series } from 'prom-client'
+import { registerScrubSeries, type ScrubSource } from './scrub-series.ts'
 import { registerUpstreamSeries, type UpstreamFigures } from './upstream-series.ts'
 
 export interface EndedRequest {
@@ -16,6 +17,8 @@ export interface MetricSources {
   readonly uploadsInProgress: () => number
   readonly fetchesInProgress: () => number
   readonly upstreams: () => readonly UpstreamFigures[]
+  /** Undefined where nothing is scrubbed. */
+  readonly scrub?: ScrubSource
   readonly pool: () => { readonly total: number; readonly idle: number; readonly waiting: number }
 }
 
@@ -56,6 +59,7 @@ export class Metrics {
       gauge.set(sources.fetchesInProgress()),
     )
     registerUpstreamSeries(this.#series, sources.upstreams)
+    if (sources.scrub !== undefined) registerScrubSeries(this.#series, sources.scrub)
     this.#gauge('database_connections', 'connections of the pool', (gauge) =>
       gauge.set(sources.pool().total),
     )

@@ -12,6 +12,8 @@ import { SETTLE_MS } from '../storage/metadata/changes.ts'
 import { transaction } from '../storage/metadata/database.ts'
 import type { Registry } from './registry.ts'
 
+type Removing = Pick<Registry, 'db' | 'blobs' | 'log' | 'faultPoint'>
+
 /**
  * Deletes the bytes of blobs that were marked, which no process may go by any more. One whose
  * bytes cannot be deleted now is left for {@link finishRemovals}, and so is what is left when
@@ -20,7 +22,7 @@ import type { Registry } from './registry.ts'
  * @returns those that went
  */
 export async function removeBlobs(
-  registry: Registry,
+  registry: Removing,
   marked: readonly StoredBlob[],
   signal?: AbortSignal,
 ): Promise<readonly StoredBlob[]> {
@@ -45,7 +47,7 @@ export async function removeBlobs(
  * @returns false when an upload took the blob over, or somebody else removed it
  */
 async function removeBlob(
-  { db, blobs, faultPoint }: Registry,
+  { db, blobs, faultPoint }: Removing,
   { digest, location }: StoredBlob,
 ): Promise<boolean> {
   await faultPoint('blob unlinked')
@@ -78,7 +80,7 @@ export interface FinishOptions {
  * @throws when the signal aborts the wait
  */
 export async function finishRemovals(
-  registry: Registry,
+  registry: Removing,
   { limit, settleMs = SETTLE_MS, signal }: FinishOptions,
 ): Promise<number> {
   let after = ''

@@ -160,7 +160,8 @@ export class MetadataCache {
   }
 
   /** Forgets at least what is not true any more. */
-  revoke({ repository, digest }: Revocation): void {
+  revoke({ repository, digest, tags }: Revocation): void {
+    if (repository !== undefined && tags !== undefined) return this.forgetTags(repository, tags)
     if (repository === undefined || digest === undefined) return this.forgetAll()
     this.forgetManifest(repository, digest)
     return this.forgetBlob(repository, digest)

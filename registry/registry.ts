@@ -6,8 +6,10 @@ import type { KeepingTerms } from './keeping.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import type { Promises } from './promises.ts'
 import type { PullThrough } from './pull-through/pull-through.ts'
+import type { Retention } from './retention/retention.ts'
 import type { UploadHashes } from './upload-hashes.ts'
 import type { UploadLocks } from './upload-locks.ts'
+import type { Uses } from './uses.ts'
 
 /** Everything the operations in this folder work on. Built once, in `server/compose.ts`. */
 export interface Registry {
@@ -20,6 +22,8 @@ export interface Registry {
   readonly uploadHashes: UploadHashes
   /** What other registries are asked for. */
   readonly pullThrough: PullThrough
+  readonly uses: Uses
+  readonly retention: Retention
   readonly limits: Limits
   readonly keeping: KeepingTerms
   readonly promises: Promises
@@ -50,3 +54,4 @@ export type FaultPoint =
   | 'manifest reviewed'
   | 'manifest collected'
   | 'blob reviewed'
+  | 'retention judged'

@@ -4,12 +4,18 @@ import { ensureSigningKey } from '../auth/setup.ts'
 import { dropExpiredUploads } from '../registry/expired-uploads.ts'
 import { collectGarbage } from '../registry/garbage/collect.ts'
 import { sweepGarbage } from '../registry/garbage/sweep.ts'
+import { type ScrubOptions, scrub } from '../registry/integrity/scrub.ts'
+import { sweepOrphansWhenDue } from '../registry/integrity/sweep.ts'
+import { pruneLeases } from '../registry/leases.ts'
 import { tendUpstreams } from '../registry/pull-through/tend.ts'
 import type { Registry } from '../registry/registry.ts'
+import { AutomaticRetention } from '../registry/retention/automatic.ts'
 
 const UPLOADS_EVERY_MS = 60_000
 const ACCESS_EVERY_MS = 600_000
 const UPSTREAMS_EVERY_MS = 30_000
+const INTEGRITY_EVERY_MS = 60_000
+const RETENTION_EVERY_MS = 60_000
 
 export interface BackgroundSettings {
   /** Age at which the key that signs is replaced; 0: never. */
@@ -17,16 +23,27 @@ export interface BackgroundSettings {
   readonly auditDays: number
   readonly gcSeconds: number
   readonly sweepSeconds: number
+  readonly scrub: Omit<ScrubOptions, 'signal'>
+  /** Between two runs of retention; 0: never. */
+  readonly retentionSeconds: number
 }
 
 /** Work that nobody asks for. Started by the composition root, one run of a kind at a time. */
 export function startBackgroundWork(
   registry: Registry,
   control: AccessControl,
-  { keyDays, auditDays, gcSeconds, sweepSeconds }: BackgroundSettings,
+  {
+    keyDays,
+    auditDays,
+    gcSeconds,
+    sweepSeconds,
+    scrub: terms,
+    retentionSeconds,
+  }: BackgroundSettings,
 ): { stop(): Promise<void> } {
   const { log } = registry
   const ending = new AbortController()
+  const retention = new AutomaticRetention(registry, { everySeconds: retentionSeconds })
   const tasks = [
     repeat(UPLOADS_EVERY_MS, log, async () => {
       const dropped = await dropExpiredUploads(registry)
@@ -37,8 +54,14 @@ export function startBackgroundWork(
       if (control.mode !== 'external') await ensureSigningKey(control, keyDays)
     }),
     repeat(UPSTREAMS_EVERY_MS, log, () => tendUpstreams(registry, ending.signal)),
+    repeat(INTEGRITY_EVERY_MS, log, () => scrub(registry, { ...terms, signal: ending.signal })),
+    repeat(INTEGRITY_EVERY_MS, log, () =>
+      sweepOrphansWhenDue(registry, sweepSeconds, ending.signal),
+    ),
+    repeat(RETENTION_EVERY_MS, log, () => retention.tend(ending.signal)),
     repeat(gcSeconds * 1000, log, async () => {
       const { signal } = ending
+      await pruneLeases(registry.db)
       await sweepGarbage(registry, { everySeconds: sweepSeconds, signal })
       const freed = await collectGarbage(registry, { signal })
       if (freed.manifests + freed.blobs > 0) log.info(freed, 'garbage collected')

@@ -84,7 +84,8 @@ function show(value: unknown, { secret }: Setting): string {
   if (isAddress(value)) {
     return `${value.host.includes(':') ? `[${value.host}]` : value.host}:${value.port}`
   }
-  return Array.isArray(value) ? value.join(',') : JSON.stringify(value)
+  const isList = Array.isArray(value) && value.every((item) => typeof item === 'string')
+  return isList ? value.join(',') : JSON.stringify(value)
 }
 
 /** As the variable would say it, but for passwords. */

@@ -5,6 +5,7 @@ import {
   deleteGarbageManifest,
   listFallbackTags,
   lockManifestAlone,
+  queueParents,
   waitBriefly,
 } from '../../storage/metadata/garbage.ts'
 import {
@@ -37,23 +38,24 @@ export async function collectManifests(
     return found.filter((each) => each.keeping === 0).map(({ manifest }) => manifest)
   })
   await registry.faultPoint('manifest reviewed')
-  // In one order wherever several collect at a time.
-  const garbage = judged.flat().toSorted((one, other) => Number(one.id) - Number(other.id))
+  // Indexes before what they list, as a rule: they are pushed after it.
+  const garbage = judged.flat().toSorted((one, other) => Number(other.id) - Number(one.id))
   const collected = await revokingInTurn(registry, async (commit) => {
     const gone: ReviewedManifest[] = []
     for (const manifest of garbage) {
       const ids = rows.filter(({ key }) => key === manifest.id).map(({ id }) => id)
       await attempts.at(ids, async () => {
-        const isGone = await commit((tx, revoke) => collectManifest(tx, revoke, registry, manifest))
+        const end = await commit((tx, revoke) => collectManifest(tx, revoke, registry, manifest))
+        if (end === 'gone') gone.push(manifest)
+        else if (end === 'follows') await removeFromQueue(db, ids)
         // What was kept after all may be kept for some time only: it is looked at once more.
-        if (isGone) gone.push(manifest)
         else await release(registry, ids)
       })
       await registry.faultPoint('manifest collected')
     }
     return gone
   })
-  await unlistEmptied(registry, collected)
+  await unlistEmptied(registry, collected, attempts)
   return collected.length
 }
 
@@ -83,38 +85,48 @@ function release({ db }: Collecting, ids: readonly string[]): Promise<void> {
   )
 }
 
-/** @returns false when it is gone already, or something keeps it by now */
+/**
+ * 'kept': it is gone already, or something keeps it by now. 'follows': it is queued again when the last
+ * index goes that lists it.
+ */
+type End = 'gone' | 'kept' | 'follows'
+
 async function collectManifest(
   tx: Transaction,
   revoke: Revoke,
   { keeping }: Collecting,
   { id, digest, repositoryId, repository }: ReviewedManifest,
-): Promise<boolean> {
+): Promise<End> {
   await waitBriefly(tx)
-  if (!(await lockRepository(tx, repositoryId))) return false
+  if (!(await lockRepository(tx, repositoryId))) return 'kept'
   const fallbackTags = await listFallbackTags(tx, repositoryId, digest)
   await lockTags(tx, repositoryId, fallbackTags)
-  if (!(await lockManifestAlone(tx, id))) return false
+  if (!(await lockManifestAlone(tx, id))) return 'kept'
   // A statement of its own: it sees what was committed while the lock was waited for.
   const [judged] = await judge(tx, keeping, [id])
-  if (judged === undefined || judged.keeping !== 0) return false
+  if (judged === undefined || judged.keeping !== 0) return 'kept'
+  // Whoever is told that an index is there takes what it lists to be there as well.
+  if ((await queueParents(tx, id)) > 0) return 'follows'
   await revoke({ repository, digest })
   await deleteGarbageManifest(tx, id)
   if (fallbackTags.length > 0) await deleteFallbackTags(tx, repositoryId, fallbackTags)
-  return true
+  return 'gone'
 }
 
 /** Takes repositories off the catalog that hold nothing any more that anybody sees. */
 async function unlistEmptied(
   { db }: Collecting,
   collected: readonly ReviewedManifest[],
+  attempts: Attempts,
 ): Promise<void> {
   const seen = collected.filter(({ isDeleted }) => !isDeleted)
   for (const id of new Set(seen.map(({ repositoryId }) => repositoryId))) {
-    await transaction(db, async (tx) => {
+    const unlist = async (tx: Transaction) => {
       await waitBriefly(tx)
       await lockRepositoryAlone(tx, id)
       await unlistIfEmpty(tx, id)
-    })
+    }
+    // It is left on it where a push is under way, which is about to put it there anyway.
+    await attempts.at([], () => transaction(db, unlist))
   }
 }

@@ -28,12 +28,12 @@ export async function pullBlob(
   source: UpstreamRepository,
   digest: Digest,
 ): Promise<PulledBlob> {
-  const { activity, uses } = registry.pullThrough
+  const { activity } = registry.pullThrough
   const { repository, upstream } = source
   const { name } = upstream.rule
   const stored = await lookUpBlob(registry, source.repository, digest)
   if (stored !== undefined) {
-    uses.blobUsed(repository, digest)
+    registry.uses.blobUsed(repository, digest)
     activity.hit(name)
     return counted(registry, source, {
       sizeBytes: stored.sizeBytes,

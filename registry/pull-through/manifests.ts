@@ -28,9 +28,9 @@ export async function pullManifest(
     reference.kind === 'digest'
       ? await byDigest(registry, source, reference.digest)
       : await byTag(registry, source, reference.tag)
-  const { activity, uses } = registry.pullThrough
+  const { activity } = registry.pullThrough
   const { name } = source.upstream.rule
-  uses.manifestUsed(source.repository, pulled.digest)
+  registry.uses.manifestUsed(source.repository, pulled.digest)
   if (pulled.staleBecause !== undefined) activity.stale(name)
   if (pulled.from === 'cache') activity.hit(name)
   else activity.miss(name)

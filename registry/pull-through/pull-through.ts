@@ -7,7 +7,6 @@ import { Fetches } from './fetches.ts'
 import { Flights } from './flights.ts'
 import { recordActivity } from './tend.ts'
 import { Upstreams } from './upstreams.ts'
-import { Uses } from './uses.ts'
 
 /** What it takes to answer from other registries. Built once, in `server/compose.ts`. */
 export interface PullThrough {
@@ -17,7 +16,6 @@ export interface PullThrough {
   readonly fetches: Fetches
   /** Manifests on their way. */
   readonly flights: Flights
-  readonly uses: Uses
   readonly activity: Activity
   readonly patience: Patience
 }
@@ -49,7 +47,6 @@ export function createPullThrough(options: PullThroughOptions): PullThrough {
     upstreams: new Upstreams(),
     fetches: new Fetches(options),
     flights: new Flights(),
-    uses: new Uses(),
     activity: new Activity(),
     patience: { ...PATIENCE, ...options.patience },
   }
@@ -57,7 +54,7 @@ export function createPullThrough(options: PullThroughOptions): PullThrough {
 
 /** Ends what is under way, and writes down what was asked for. What has arrived of a blob is kept. */
 export async function closePullThrough(
-  registry: Pick<Registry, 'db' | 'pullThrough' | 'log'>,
+  registry: Pick<Registry, 'db' | 'pullThrough' | 'uses' | 'log'>,
 ): Promise<void> {
   const { fetches, flights, upstreams } = registry.pullThrough
   await Promise.all([fetches.close(), flights.close()])

@@ -21,12 +21,13 @@ export async function tendUpstreams(registry: Registry, signal: AbortSignal): Pr
   await pullThrough.fetches.spool.sweep()
 }
 
-/** Writes down what was asked for, and how the upstreams are doing. */
+/** Writes down what was asked for, hosted or not, and how the upstreams are doing. */
 export async function recordActivity({
   db,
   pullThrough,
-}: Pick<Registry, 'db' | 'pullThrough'>): Promise<void> {
-  const { upstreams, uses, activity } = pullThrough
+  uses,
+}: Pick<Registry, 'db' | 'pullThrough' | 'uses'>): Promise<void> {
+  const { upstreams, activity } = pullThrough
   for (const upstream of upstreams.all) activity.fetched(upstream.rule.name, upstream.takeFetched())
   await uses.flush(db)
   const conditions = upstreams.all.map(

@@ -1,10 +1,13 @@
 import { z } from 'zod'
 import { accountSchema } from './accounts.ts'
 import { auditEventSchema } from './audit.ts'
+import { deletedRepositorySchema } from './deleted-repositories.ts'
 import type { Endpoint } from './endpoint.ts'
 import { grantSchema } from './grants.ts'
 import { groupSchema } from './groups.ts'
+import { leaseSchema } from './leases.ts'
 import { repositorySchema } from './repositories.ts'
+import { tagChangeSchema } from './tags.ts'
 import { tokenSchema } from './tokens.ts'
 
 type Json = Record<string, unknown>
@@ -23,6 +26,9 @@ const NAMED: Readonly<Record<string, z.ZodType>> = {
   Grant: grantSchema,
   AuditEvent: auditEventSchema,
   Repository: repositorySchema,
+  DeletedRepository: deletedRepositorySchema,
+  TagChange: tagChangeSchema,
+  Lease: leaseSchema,
   Errors: errorsSchema,
 }
 

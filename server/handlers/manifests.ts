@@ -37,12 +37,24 @@ export async function pullManifest(
           parsed,
         )
       : await pullManifestThrough(registry, source, parsed)
+  if (source === undefined) notePull(registry, { repository, digest: manifest.digest }, ctx)
 
   setProvenance(ctx, manifest)
   ctx.res.setHeader('Docker-Content-Digest', manifest.digest)
   ctx.res.setHeader('ETag', entityTag(manifest.digest))
   if (isNotModified(ctx.req.headers, manifest.digest)) return answerEmpty(ctx, 304)
   return answerBytes(ctx, manifest.mediaType, manifest.bytes)
+}
+
+/** Takes note of a pull of what is hosted, for retention: in memory, as this is the hottest path. */
+function notePull(
+  { retention, uses }: Registry,
+  { repository, digest }: Pick<Target, 'repository'> & Pick<StoredManifest, 'digest'>,
+  { state }: RequestContext,
+): void {
+  const { ignoresPullsOf } = retention
+  if (ignoresPullsOf.size > 0 && ignoresPullsOf.has(state.access.subject ?? 'anonymous')) return
+  uses.manifestUsed(repository, digest)
 }
 
 /** end-7a, end-7b */

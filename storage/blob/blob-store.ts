@@ -32,6 +32,34 @@ export interface Append {
 /** Where a blob lies. Only the driver that gave it out understands it. */
 export type Location = string
 
+/** Bytes that the row of a blob may name. */
+export interface StoredBytes {
+  readonly kind: 'blob'
+  readonly location: Location
+  readonly sizeBytes: number
+  readonly modifiedAt: Date
+  /** They lie under it: they are placed and deleted under its lock. */
+  readonly digest?: Digest
+  /** The upload that brought them, where they lie under no digest. No other ever writes there. */
+  readonly session?: string
+  /** They may belong to another program: the folder is one of registry:2. */
+  readonly isForeign?: true
+}
+
+/** Bytes that only the upload they belong to can make a blob. */
+export interface ReceivedBytes {
+  readonly kind: 'upload'
+  readonly session: string
+  /** Undefined where only asking for the parts would tell. */
+  readonly sizeBytes: number | undefined
+  readonly modifiedAt: Date
+  /** How the driver finds these bytes and no others. */
+  readonly state: UploadState
+}
+
+/** What {@link BlobStore.list} finds. */
+export type StoredItem = StoredBytes | ReceivedBytes
+
 /** Takes the bytes of one append. Ends with `finish` or `discard`, of which one must be called. */
 export interface UploadWriter {
   /**
@@ -131,6 +159,17 @@ export interface BlobStore {
 
   /** Safe to repeat. */
   delete(location: Location): Promise<void>
+
+  /**
+   * Everything that is stored, in no order, a part at a time: what comes or goes meanwhile may be
+   * among it or not. Files or objects that no store of this kind writes are left out.
+   *
+   * @throws when there is no store, rather than finding it empty
+   */
+  list(): AsyncIterable<StoredItem>
+
+  /** Removes bytes that {@link list} found, of an upload that has no session any more. Safe to repeat. */
+  removeReceived(received: ReceivedBytes): Promise<void>
 
   /**
    * Where a client may fetch the bytes by itself, for some minutes; undefined when it cannot.

@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { mkdir, open, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
-import { type Digest, splitDigest } from '../../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
 import {
   type BlobStore,
   type ByteRange,
   type Location,
+  type ReceivedBytes,
+  type StoredItem,
   type Upload,
   UploadLost,
   type UploadState,
@@ -14,6 +16,8 @@ import {
 } from './blob-store.ts'
 import { FileAppend } from './filesystem/append.ts'
 import { codeOf, orFull, unlessMissing } from './filesystem/failure.ts'
+import { BLOBS, locationOf, UPLOADS } from './filesystem/layout.ts'
+import { listFiles } from './filesystem/list.ts'
 import { readFile } from './filesystem/read.ts'
 
 /**
@@ -37,7 +41,7 @@ export class FilesystemBlobStore implements BlobStore {
 
   /** Creates the folders. @throws when the root cannot be written */
   async open(): Promise<void> {
-    await mkdir(path.join(this.#root, 'uploads'), { recursive: true })
+    await mkdir(path.join(this.#root, UPLOADS), { recursive: true })
     await mkdir(path.join(this.#root, BLOBS), { recursive: true })
     await syncFolder(this.#root)
   }
@@ -111,6 +115,14 @@ export class FilesystemBlobStore implements BlobStore {
     await rmdir(path.dirname(file)).catch(() => {}) // in use again already
   }
 
+  list(): AsyncIterable<StoredItem> {
+    return listFiles(this.#root)
+  }
+
+  removeReceived({ state }: ReceivedBytes): Promise<void> {
+    return this.abortUpload(state)
+  }
+
   async probe(): Promise<void> {
     const upload = { offset: 0, state: this.startUpload(`probe-${randomUUID()}`) }
     const writer = await this.appendUpload(upload)
@@ -154,15 +166,8 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   #uploadPath(state: UploadState): string {
-    return path.join(this.#root, 'uploads', String(state['file']))
+    return path.join(this.#root, UPLOADS, String(state['file']))
   }
-}
-
-const BLOBS = 'docker/registry/v2/blobs'
-
-function locationOf(digest: Digest): Location {
-  const { algorithm, hex } = splitDigest(digest)
-  return `${BLOBS}/${algorithm}/${hex.slice(0, 2)}/${hex}/data`
 }
 
 async function syncFolder(folder: string): Promise<void> {

@@ -1,9 +1,21 @@
 import type { Digest } from '../../oci/digest.ts'
-import type { Append, BlobStore, ByteRange, Location, Upload, UploadState } from './blob-store.ts'
+import type {
+  Append,
+  BlobStore,
+  ByteRange,
+  Location,
+  ReceivedBytes,
+  StoredItem,
+  Upload,
+  UploadState,
+} from './blob-store.ts'
 
 export type Observe = (operation: string, result: 'ok' | 'failed', seconds: number) => void
 
-/** Any store, with the time of each call reported. A read counts until its first bytes. */
+/**
+ * Any store, with the time of each call reported. A read counts until its first bytes,
+ * a list until its first item.
+ */
 export class InstrumentedBlobStore implements BlobStore {
   readonly #store: BlobStore
   readonly #observe: Observe
@@ -35,7 +47,7 @@ export class InstrumentedBlobStore implements BlobStore {
   }
 
   readUpload(upload: Upload): AsyncIterable<Uint8Array> {
-    return this.#timedRead(this.#store.readUpload(upload))
+    return this.#untilFirst('read', this.#store.readUpload(upload))
   }
 
   commitUpload(upload: Upload, digest: Digest): Promise<Location> {
@@ -51,7 +63,7 @@ export class InstrumentedBlobStore implements BlobStore {
   }
 
   read(location: Location, range?: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array> {
-    return this.#timedRead(this.#store.read(location, range, signal))
+    return this.#untilFirst('read', this.#store.read(location, range, signal))
   }
 
   size(location: Location): Promise<number | undefined> {
@@ -60,6 +72,14 @@ export class InstrumentedBlobStore implements BlobStore {
 
   delete(location: Location): Promise<void> {
     return this.#timed('delete', this.#store.delete(location))
+  }
+
+  list(): AsyncIterable<StoredItem> {
+    return this.#untilFirst('list', this.#store.list())
+  }
+
+  removeReceived(received: ReceivedBytes): Promise<void> {
+    return this.#timed('remove', this.#store.removeReceived(received))
   }
 
   probe(): Promise<void> {
@@ -78,10 +98,10 @@ export class InstrumentedBlobStore implements BlobStore {
     }
   }
 
-  async *#timedRead(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-    const iterator = chunks[Symbol.asyncIterator]()
+  async *#untilFirst<T>(operation: string, items: AsyncIterable<T>): AsyncIterable<T> {
+    const iterator = items[Symbol.asyncIterator]()
     try {
-      let next = await this.#timed('read', iterator.next())
+      let next = await this.#timed(operation, iterator.next())
       while (next.done !== true) {
         yield next.value
         next = await iterator.next()

@@ -32,6 +32,7 @@ export async function rehearse(store: BlobStore, onStep: (done: string) => void)
   }
   onStep('deleted it')
   await store.sweepUpload(begun.state)
+  for await (const _ of store.list()) break // the first page is enough to know that it may be asked for
   onStep('looked for leftovers')
 }
 

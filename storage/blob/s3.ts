@@ -6,6 +6,8 @@ import {
   type BlobStore,
   type ByteRange,
   type Location,
+  type ReceivedBytes,
+  type StoredItem,
   type Upload,
   UploadLost,
   type UploadState,
@@ -14,6 +16,7 @@ import {
 import { S3Append, type SharedByAppends } from './s3/append.ts'
 import type { S3Settings } from './s3/client.ts'
 import { asStorageFailure } from './s3/failure.ts'
+import { listObjects, multipartOf } from './s3/list.ts'
 import { S3Objects } from './s3/objects.ts'
 import { SpareBuffers } from './s3/part-buffer.ts'
 import { firstPartBytes } from './s3/part-sizes.ts'
@@ -147,6 +150,15 @@ export class S3BlobStore implements BlobStore {
 
   delete(location: Location): Promise<void> {
     return this.#objects.delete(location)
+  }
+
+  list(): AsyncIterable<StoredItem> {
+    return listObjects(this.#objects)
+  }
+
+  removeReceived({ state }: ReceivedBytes): Promise<void> {
+    // Not the object under its key: that may be a blob, completed by a call whose answer was lost.
+    return this.#objects.abortMultipart(multipartOf(state))
   }
 
   async probe(): Promise<void> {

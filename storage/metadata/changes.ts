@@ -17,7 +17,7 @@
  */
 import { EventEmitter } from 'node:events'
 import type { Digest } from '../../oci/digest.ts'
-import type { RepositoryName } from '../../oci/reference.ts'
+import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import { LEASE_MS, Listener, type ListenerOptions } from './changes/listener.ts'
 import { notifyAtCommit, notifyNow } from './changes/notify.ts'
 import type { Transaction } from './database.ts'
@@ -33,6 +33,8 @@ export const SETTLE_MS = LEASE_MS + 1000
 export interface Revocation {
   readonly repository?: RepositoryName
   readonly digest?: Digest
+  /** Fifty of the repository, at most, and then nothing else of it. */
+  readonly tags?: readonly Tag[]
 }
 
 /** Shorter than 8000 bytes as JSON. */

@@ -57,6 +57,23 @@ export async function deleteFallbackTags(
 }
 
 /**
+ * Queues the indexes that list a manifest which is locked alone: it goes after them. A cache may lack
+ * what its indexes list. @returns how many
+ */
+export async function queueParents(tx: Transaction, id: ManifestId): Promise<number> {
+  const { rowCount } = await tx.query({
+    text: `insert into gc_queue (kind, key, reason)
+           select 'manifest', e.manifest_id, 'child is garbage'
+           from manifests m
+           join repositories r on r.id = m.repository_id and r.kind = 'hosted'
+           join manifest_children e on e.repository_id = m.repository_id and e.digest = m.digest
+           where m.id = $1 and e.manifest_id <> m.id`,
+    values: [id],
+  })
+  return rowCount ?? 0
+}
+
+/**
  * Deletes a manifest that is locked alone. What it listed, and what refers to it, is looked at next; so
  * is what it named, by a trigger.
  */
@@ -160,7 +177,7 @@ export async function emptyRepository(
 ): Promise<number> {
   const manifests = await tx.query({
     text: `delete from manifests where id in (
-             select id from manifests where repository_id = $1 order by id limit $2)`,
+             select id from manifests where repository_id = $1 order by digest limit $2)`,
     values: [id, limit],
   })
   if ((manifests.rowCount ?? 0) > 0) return manifests.rowCount ?? 0
@@ -220,13 +237,22 @@ export async function sweepManifests(
              insert into gc_queue (kind, key, reason)
              select 'manifest', p.id, 'swept'
              from page p
-             join repositories r on r.id = p.repository_id and r.name is not null
+             -- Each by itself, in its index: joined, or hashed, whole tables would be read for a page.
+             cross join lateral (
+               select r.kind from repositories r
+               where r.id = p.repository_id and r.name is not null limit 1
+             ) r
+             left join lateral (
+               select true as found from tags t where t.manifest_id = p.id limit 1
+             ) tag on true
+             left join lateral (
+               select true as found from manifest_children e
+               where e.repository_id = p.repository_id and e.digest = p.digest limit 1
+             ) parent on true
              where not exists (
                  select from gc_queue q where q.kind = 'manifest' and q.key = p.id::text)
-               and (p.deleted_at is not null or r.kind = 'hosted'
-                 and not exists (select from tags t where t.manifest_id = p.id)
-                 and not exists (select from manifest_children e
-                   where e.repository_id = p.repository_id and e.digest = p.digest))
+               and (p.deleted_at is not null
+                 or r.kind = 'hosted' and tag.found is null and parent.found is null)
              returning 1
            )
            select max(id)::text as last, (select count(*)::int from unnamed) as queued from page`,

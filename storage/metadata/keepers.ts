@@ -37,7 +37,8 @@ export async function findRepositoryOrDeleted(
   const { rows } = await db.query<{ id: RepositoryId; deletedAt: Date | null }>({
     text: `(select id, deleted_at as "deletedAt" from repositories where name = $1)
            union all
-           (select id, deleted_at from repositories where deleted_name = $1
+           (select id, deleted_at from repositories
+            where deleted_name = $1 and deleted_at is not null
             order by deleted_at desc limit 1)
            limit 1`,
     values: [name],
@@ -178,8 +179,14 @@ export async function listNamers(
              (select manifest_id from manifest_blobs
               where digest = $2 and repository_id = $1 limit ${MOST_NAMERS})
              union all
-             (select manifest_id from manifest_blobs
-              where digest = $2 and repository_id <> $1 limit ${MOST_NAMERS})
+             -- Not one scan for all others: it would go through all of this repository's.
+             (select manifest_id from (
+                (select manifest_id from manifest_blobs
+                 where digest = $2 and repository_id < $1 limit ${MOST_NAMERS})
+                union all
+                (select manifest_id from manifest_blobs
+                 where digest = $2 and repository_id > $1 limit ${MOST_NAMERS})
+              ) other limit ${MOST_NAMERS})
            )
            select m.id, m.digest, coalesce(r.name, r.deleted_name) as repository
            from namer n

@@ -153,9 +153,9 @@ export async function judgeBlobs(
     name: 'judge_blobs',
     text: `select b.digest, b.size_bytes::float8 as "sizeBytes",
              exists (select from manifest_blobs e where e.digest = b.digest) or exists (
-               select from repository_blobs l
-               join repositories r on r.id = l.repository_id and r.pinned
-               where l.digest = b.digest) as named,
+               select from repositories r where r.pinned and exists (
+                 select from repository_blobs l
+                 where l.repository_id = r.id and l.digest = b.digest)) as named,
              extract(epoch from greatest(
                b.promised_at + make_interval(secs => $2),
                (select max(q.queued_at) + make_interval(secs => $3) from gc_queue q

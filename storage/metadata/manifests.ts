@@ -117,7 +117,8 @@ const COMMIT = `with manifest as (
       subject_digest, bytes, size_bytes, annotations, pushed_by, used_at)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, case when $13 then now() end)
     on conflict (repository_id, digest) do update
-      set media_type = excluded.media_type, promised_at = now(), deleted_at = null
+      set media_type = excluded.media_type, promised_at = now(), deleted_at = null,
+          bytes = excluded.bytes -- the same, unless something damaged them
     returning id
   ), listed as (
     update repositories set listed = true where id = $1 and not listed

@@ -6,7 +6,7 @@ import type { OpenedBlobStore } from './blob-store.ts'
 import { append, bytesOf, CHUNK, expectSame, KIB, lengthOf, MIB, seal, stored } from './bytes.ts'
 
 /** What the suite has for its tests, in each of them. */
-interface Suite {
+export interface Suite {
   readonly opened: () => OpenedBlobStore
   /** A new upload, removed after the test. */
   readonly start: () => Upload

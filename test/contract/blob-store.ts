@@ -24,6 +24,7 @@ import {
   seal,
   stored,
 } from './bytes.ts'
+import { describeLists } from './lists.ts'
 
 export interface OpenedBlobStore {
   readonly store: BlobStore
@@ -83,6 +84,7 @@ export function describeBlobStore(name: string, open: () => Promise<OpenedBlobSt
     }
 
     describeAppends({ opened: () => opened, start, commit, received })
+    describeLists({ opened: () => opened, start, commit, received })
 
     describe('an upload', () => {
       it('costs nothing until it gets a byte', () => {

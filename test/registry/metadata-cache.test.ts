@@ -48,6 +48,7 @@ describe('a cache that is on', () => {
     ['a tag', 'tag', (cache: MetadataCache) => cache.forgetTags(name, [tag])],
     ['a blob', 'blob', (cache: MetadataCache) => cache.forgetBlob(name, digest)],
     ['what was revoked', 'manifest', revoke({ repository: name, digest })],
+    ['a tag that was revoked', 'tag', revoke({ repository: name, tags: [tag] })],
     ['what was revoked', 'blob', revoke({ repository: name, digest })],
     ['a repository', 'manifest', revoke({ repository: name })],
     ['a digest', 'blob', revoke({ digest })],

@@ -19,6 +19,7 @@ import { describe, expect, it, onTestFinished, type TestContext } from 'vitest'
 import { digestOf, splitDigest } from '../../oci/digest.ts'
 import {
   StorageFull,
+  type StoredItem,
   type Upload,
   UploadLost,
   type UploadState,
@@ -90,6 +91,37 @@ describe('the folders of a filesystem store', () => {
   })
 })
 
+describe('a list of a filesystem', () => {
+  const blob = `docker/registry/v2/blobs/sha256/ab/${'ab'.repeat(32)}/data`
+
+  it('leaves out what no store writes', async () => {
+    const { root, store } = await openOwnStore()
+    await put(root, blob)
+    await put(root, 'docker/registry/v2/blobs/sha256/ab/abcd/data')
+    await put(root, 'docker/registry/v2/blobs/md5/ab/abcd/data')
+    await put(root, 'docker/registry/v2/blobs/sha256/README')
+    await put(root, `docker/registry/v2/blobs/sha256/ab/${'cd'.repeat(32)}/other`)
+    expect(await listed(store)).toMatchObject([
+      { location: blob, digest: `sha256:${'ab'.repeat(32)}` },
+    ])
+  })
+
+  it('says that blobs may be those of registry:2 where it left its folder', async () => {
+    const { root, store } = await openOwnStore()
+    await put(root, blob)
+    await mkdir(path.join(root, 'docker/registry/v2/repositories'))
+    expect(await listed(store)).toMatchObject([{ location: blob, isForeign: true }])
+  })
+
+  it('fails where there is no store, rather than finding nothing', async () => {
+    const { root, store } = await openOwnStore()
+    await rm(path.join(root, 'docker'), { recursive: true })
+    await expect(listed(store)).rejects.toThrow('ENOENT')
+    await rm(root, { recursive: true })
+    await expect(listed(store)).rejects.toThrow('ENOENT')
+  })
+})
+
 describe('an upload to a filesystem', () => {
   it('is lost when some of its bytes are gone', async () => {
     const { root, store } = await openOwnStore()
@@ -129,6 +161,17 @@ describe('a disk that is nearly full', () => {
     expect(await countHandlesBelow(root), 'a probe that failed left its file open').toBe(0)
   })
 })
+
+async function put(root: string, file: string): Promise<void> {
+  await mkdir(path.dirname(path.join(root, file)), { recursive: true })
+  await writeFile(path.join(root, file), 'bytes')
+}
+
+async function listed(store: FilesystemBlobStore): Promise<StoredItem[]> {
+  const items: StoredItem[] = []
+  for await (const item of store.list()) items.push(item)
+  return items
+}
 
 async function openOnSmallDisk(test: TestContext) {
   const root = await mkdtemp(path.join(tmpdir(), 'slipway-full-'))

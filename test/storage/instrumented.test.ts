@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { digestOf } from '../../oci/digest.ts'
-import { BlobMissing } from '../../storage/blob/blob-store.ts'
+import { BlobMissing, type StoredItem } from '../../storage/blob/blob-store.ts'
 import { FilesystemBlobStore } from '../../storage/blob/filesystem.ts'
 import { InstrumentedBlobStore } from '../../storage/blob/instrumented.ts'
 
@@ -34,9 +34,14 @@ it('an instrumented store reports each call once, and passes everything on', asy
   for await (const chunk of store.read(location)) length += chunk.length
   expect(length).toBe(content.length)
   expect(await store.size(location)).toBe(content.length)
+  const items: StoredItem[] = []
+  for await (const item of store.list()) items.push(item)
+  expect(items).toMatchObject([{ kind: 'blob', location }])
   await store.delete(location)
   await store.abortUpload(upload.state)
   await store.sweepUpload(upload.state)
+  const received = { kind: 'upload', session: 'one', sizeBytes: 0, modifiedAt: new Date() } as const
+  await store.removeReceived({ ...received, state: upload.state })
   await store.probe()
 
   expect(calls).toEqual([
@@ -45,9 +50,11 @@ it('an instrumented store reports each call once, and passes everything on', asy
     'commit ok',
     'read ok',
     'size ok',
+    'list ok',
     'delete ok',
     'abort ok',
     'sweep ok',
+    'remove ok',
     'probe ok',
   ])
 })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { StorageUnavailable, type Upload, UploadLost } from '../../storage/blob/blob-store.ts'
-import { uploadOf } from '../../storage/blob/s3/upload-state.ts'
+import { newKey, uploadOf } from '../../storage/blob/s3/upload-state.ts'
 import { S3BlobStore } from '../../storage/blob/s3.ts'
 import { describeBlobStore } from '../contract/blob-store.ts'
 import { append, bytesOf, expectSame, MIB, seal, stored } from '../contract/bytes.ts'
@@ -119,6 +119,30 @@ describeWithS3('an object storage', () => {
       await late.finish()
       await expect(seal(store, next)).rejects.toThrow(UploadLost)
       await store.abortUpload(next.state)
+    })
+
+    it('are listed page by page, and other keys are not', async () => {
+      const { objects } = opened
+      const keys = Array.from({ length: 5 }, () => newKey(randomUUID())).toSorted()
+      for (const key of keys) await objects.put(key, Buffer.from('x'))
+      await objects.put('blobs/ab/somebody-elses', Buffer.from('x'))
+      await objects.put('other/key', Buffer.from('x'))
+      const begun = await Promise.all(keys.map((key) => objects.startMultipart(key)))
+
+      const paged = { objects: [] as string[], multiparts: [] as string[] }
+      for await (const { key } of objects.everyObject('blobs/', 2)) paged.objects.push(key)
+      for await (const { uploadId } of objects.everyMultipart('blobs/', 2)) {
+        paged.multiparts.push(uploadId)
+      }
+      expect(paged.objects).toEqual([...keys, 'blobs/ab/somebody-elses'].toSorted())
+      expect(paged.multiparts.toSorted()).toEqual(begun.map(({ uploadId }) => uploadId).toSorted())
+
+      const items = { blob: [] as string[], upload: [] as string[] }
+      for await (const item of store.list()) {
+        items[item.kind].push(item.kind === 'blob' ? item.location : item.session)
+      }
+      expect(items.blob.toSorted()).toEqual(keys)
+      expect(items.upload.toSorted()).toEqual(keys.map((key) => key.slice(9, 45)).toSorted())
     })
 
     it('are told apart by words when they cannot be kept', async () => {

@@ -21,8 +21,10 @@ import {
   type Patience,
 } from '../../registry/pull-through/pull-through.ts'
 import type { Limits, Registry } from '../../registry/registry.ts'
+import { NO_RETENTION } from '../../registry/retention/retention.ts'
 import { UploadHashes } from '../../registry/upload-hashes.ts'
 import { UploadLocks } from '../../registry/upload-locks.ts'
+import { Uses } from '../../registry/uses.ts'
 import { type AppSettings, createApp } from '../../server/app.ts'
 import { TrustedProxies } from '../../server/http/forwarded.ts'
 import { upstreamFigures } from '../../server/upstream-figures.ts'
@@ -38,6 +40,8 @@ export interface TestRegistryOptions {
   readonly limits?: Partial<Limits>
   /** How long garbage stays; as long as by default when left out. */
   readonly keeping?: Partial<KeepingTerms>
+  /** No rules when left out. */
+  readonly retention?: Partial<Registry['retention']>
   /** Who may do what; everybody everything when left out. */
   readonly access?: TestAccessOptions
   readonly cached?: boolean
@@ -129,6 +133,7 @@ async function createRegistry(
     faultPoint = () => {},
     root,
     patience = {},
+    retention,
   }: TestRegistryOptions & { root: string },
 ): Promise<Registry> {
   const log = createLog({ level: 'debug', format: 'json' }, runLog())
@@ -144,6 +149,8 @@ async function createRegistry(
     limits: { uploadBytes: Number.POSITIVE_INFINITY, uploadExpirySeconds: 3600, ...limits },
     keeping: terms,
     promises: new Promises(terms),
+    uses: new Uses(),
+    retention: { ...NO_RETENTION, ...retention },
     log,
     faultPoint,
   }

@@ -28,10 +28,23 @@ export interface Multipart {
   readonly uploadId: string
 }
 
+export interface ListedObject {
+  readonly key: Location
+  readonly sizeBytes: number
+  readonly modifiedAt: Date
+}
+
+export interface ListedMultipart extends Multipart {
+  readonly startedAt: Date
+}
+
 export interface ObjectBody {
   readonly chunks: Readable
   readonly bytes: number
 }
+
+/** The most that S3 gives at once. */
+const PAGE_KEYS = 1000
 
 /**
  * The requests that the store makes, one method each. Keys are below the prefix of the settings.
@@ -188,6 +201,45 @@ export class S3Objects {
       key: this.#below(key),
       uploadId,
     }))
+  }
+
+  /** All objects whose keys begin with `prefix`, `pageKeys` with each request. */
+  async *everyObject(prefix: Location, pageKeys = PAGE_KEYS): AsyncIterable<ListedObject> {
+    let token: string | undefined
+    do {
+      const list = new ListObjectsV2Command({
+        Bucket: this.#settings.bucket,
+        Prefix: this.#keyOf(prefix),
+        MaxKeys: pageKeys,
+        ...(token !== undefined && { ContinuationToken: token }),
+      })
+      const page = await orFailure(this.#writing.send(list))
+      for (const { Key: key = '', Size: sizeBytes = 0, LastModified } of page.Contents ?? []) {
+        // One without a time is never old.
+        yield { key: this.#below(key), sizeBytes, modifiedAt: LastModified ?? new Date() }
+      }
+      token = page.NextContinuationToken
+    } while (token !== undefined)
+  }
+
+  /** All multipart uploads under way whose keys begin with `prefix`, `pageKeys` with each request. */
+  async *everyMultipart(prefix: Location, pageKeys = PAGE_KEYS): AsyncIterable<ListedMultipart> {
+    let after: { KeyMarker: string; UploadIdMarker?: string } | undefined
+    do {
+      const list = new ListMultipartUploadsCommand({
+        Bucket: this.#settings.bucket,
+        Prefix: this.#keyOf(prefix),
+        MaxUploads: pageKeys,
+        ...after,
+      })
+      const page = await orFailure(this.#writing.send(list))
+      for (const { Key: key = '', UploadId: uploadId = '', Initiated } of page.Uploads ?? []) {
+        yield { key: this.#below(key), uploadId, startedAt: Initiated ?? new Date() }
+      }
+      const { IsTruncated: more, NextKeyMarker: key, NextUploadIdMarker: id } = page
+      after = undefined
+      if (more === true && key) after = { KeyMarker: key, ...(id && { UploadIdMarker: id }) }
+    } while (after !== undefined)
   }
 
   /** For clients that reach the bucket at `endpoint`, or as the server does. */

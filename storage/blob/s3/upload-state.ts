@@ -21,9 +21,19 @@ export function uploadOf(state: UploadState): S3Upload {
   return state as unknown as S3Upload
 }
 
+/** What all keys begin with. */
+export const EVERY_KEY = 'blobs/'
+
+const KEY = /^blobs\/[0-9a-f]{2}\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[0-9a-f]{16}$/
+
+/** The upload that a key is of; undefined for one that {@link newKey} does not make. */
+export function sessionOf(key: Location): string | undefined {
+  return KEY.exec(key)?.[1]
+}
+
 /** What all keys of one upload begin with. The first digits of a random id spread the load. */
 export function keysOf(id: string): Location {
-  return `blobs/${id.slice(0, 2)}/${id}-`
+  return `${EVERY_KEY}${id.slice(0, 2)}/${id}-`
 }
 
 /** A key that nothing else ever uses, whatever other processes do with the same upload. */

@@ -1,15 +1,16 @@
-import type { Digest } from '../../oci/digest.ts'
-import type { RepositoryName } from '../../oci/reference.ts'
-import { recordUses, type Use } from '../../storage/metadata/cached-content.ts'
-import type { Queryable } from '../../storage/metadata/database.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { RepositoryName } from '../oci/reference.ts'
+import type { Queryable } from '../storage/metadata/database.ts'
+import { recordUses, type Use } from '../storage/metadata/uses.ts'
 
 const MOST = 100_000
 const BATCH = 500
 
 /**
- * What was asked for of upstreams' content since it was recorded last. A use never waits for the
- * database: background work calls {@link flush} now and then. With too many different ones in
- * between, some are not noted.
+ * What was asked for since it was recorded last: content of upstreams, which makes room by it, and
+ * manifests that are hosted, which retention keeps by it. A use never waits for the database:
+ * background work calls {@link flush} now and then. With too many different ones in between, some are
+ * not noted.
  */
 export class Uses {
   readonly #most: number

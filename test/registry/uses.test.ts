@@ -1,11 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Digest } from '../../../oci/digest.ts'
-import { parseRepositoryName } from '../../../oci/reference.ts'
-import { Uses } from '../../../registry/pull-through/uses.ts'
-import type { Registry } from '../../../registry/registry.ts'
-import { transaction } from '../../../storage/metadata/database.ts'
-import { openTestRegistry, type TestRegistry } from '../../support/registry.ts'
-import { absent, type Cache, cacheBlob, cacheManifest, newUpstream, openCache } from './caches.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { parseRepositoryName } from '../../oci/reference.ts'
+import type { Registry } from '../../registry/registry.ts'
+import { Uses } from '../../registry/uses.ts'
+import { transaction } from '../../storage/metadata/database.ts'
+import { openTestRegistry, type TestRegistry } from '../support/registry.ts'
+import {
+  absent,
+  type Cache,
+  cacheBlob,
+  cacheManifest,
+  newUpstream,
+  openCache,
+} from './pull-through/caches.ts'
 
 let test: TestRegistry
 let registry: Registry
