@@ -5,11 +5,12 @@
  * it live again.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import pLimit from 'p-limit'
 import { StorageUnavailable } from '../storage/blob/blob-store.ts'
 import { deleteBlob, findBlobState, listDeletingBlobs } from '../storage/metadata/blob-removal.ts'
 import { lockDigest, type StoredBlob } from '../storage/metadata/blobs.ts'
 import { SETTLE_MS } from '../storage/metadata/changes.ts'
-import { transaction } from '../storage/metadata/database.ts'
+import { type Queryable, type Transaction, transaction } from '../storage/metadata/database.ts'
 import type { Registry } from './registry.ts'
 
 type Removing = Pick<Registry, 'db' | 'blobs' | 'log' | 'faultPoint'>
@@ -26,43 +27,67 @@ export async function removeBlobs(
   marked: readonly StoredBlob[],
   signal?: AbortSignal,
 ): Promise<readonly StoredBlob[]> {
+  const limit = pLimit(AT_ONCE)
   const removed: StoredBlob[] = []
-  for (const blob of marked) {
-    if (signal?.aborted === true) break
+  let isAway = false
+  const remove = async (blob: StoredBlob) => {
+    if (isAway || signal?.aborted === true) return
     try {
       if (await removeBlob(registry, blob)) removed.push(blob)
       await registry.faultPoint('blob removed')
     } catch (error) {
       registry.log.warn({ err: error, digest: blob.digest }, 'blob not deleted')
-      if (error instanceof StorageUnavailable) break
+      if (error instanceof StorageUnavailable) isAway = true
     }
   }
+  await Promise.all(marked.map((blob) => limit(() => remove(blob))))
   return removed
 }
 
-/**
- * The digest's lock is held while the bytes go: a file lies under its digest, and an upload of the
- * same content is about to put it there.
- *
- * @returns false when an upload took the blob over, or somebody else removed it
- */
-async function removeBlob(
-  { db, blobs, faultPoint }: Removing,
-  { digest, location }: StoredBlob,
-): Promise<boolean> {
+/** As many connections to the database as that are in use meanwhile. */
+const AT_ONCE = 4
+
+/** @returns false when an upload took the blob over, or somebody else removed it */
+async function removeBlob(registry: Removing, blob: StoredBlob): Promise<boolean> {
+  const { db, blobs, faultPoint } = registry
   await faultPoint('blob unlinked')
+  if (blobs.reusesLocations) return transaction(db, (tx) => removeLocked(registry, tx, blob))
+  // Nobody ever puts anything there again, so nobody waits for a storage far away.
+  if ((await stateOf(db, blob)) === 'kept') return false
+  await blobs.delete(blob.location)
+  await faultPoint('blob bytes deleted')
   return transaction(db, async (tx) => {
-    await lockDigest(tx, digest)
-    const blob = await findBlobState(tx, digest)
-    // An upload that took it over and put its bytes elsewhere left nobody to know of these.
-    const isAbandoned = blob !== undefined && blob.location !== location
-    if (!isAbandoned && blob?.isDeleting !== true) return false
-    await blobs.delete(location)
-    await faultPoint('blob bytes deleted')
-    if (isAbandoned) return false
-    await deleteBlob(tx, digest)
+    await lockDigest(tx, blob.digest)
+    if ((await stateOf(tx, blob)) !== 'deleting') return false
+    await deleteBlob(tx, blob.digest)
     return true
   })
+}
+
+/** A file lies under its digest, and an upload of the same content may be about to put it there. */
+async function removeLocked(
+  { blobs, faultPoint }: Removing,
+  tx: Transaction,
+  blob: StoredBlob,
+): Promise<boolean> {
+  await lockDigest(tx, blob.digest)
+  const state = await stateOf(tx, blob)
+  if (state === 'kept') return false
+  await blobs.delete(blob.location)
+  await faultPoint('blob bytes deleted')
+  if (state === 'abandoned') return false
+  await deleteBlob(tx, blob.digest)
+  return true
+}
+
+/** An upload that took the blob over, and put its bytes elsewhere, abandoned those at the location. */
+async function stateOf(
+  db: Queryable,
+  { digest, location }: StoredBlob,
+): Promise<'kept' | 'deleting' | 'abandoned'> {
+  const blob = await findBlobState(db, digest)
+  if (blob !== undefined && blob.location !== location) return 'abandoned'
+  return blob?.isDeleting === true ? 'deleting' : 'kept'
 }
 
 export interface FinishOptions {

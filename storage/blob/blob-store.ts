@@ -95,6 +95,12 @@ export interface BlobStore {
   readonly needsDurableSession: boolean
 
   /**
+   * The bytes of a digest lie where others of that digest lay before: they are placed and deleted under
+   * its lock. Otherwise no location is ever used again.
+   */
+  readonly reusesLocations: boolean
+
+  /**
    * The local file in which the bytes of an upload arrive, in their order, where there is one. It
    * may be read while it grows; what was opened stays readable after the commit.
    */

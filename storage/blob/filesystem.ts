@@ -31,6 +31,7 @@ import { readFile } from './filesystem/read.ts'
  */
 export class FilesystemBlobStore implements BlobStore {
   readonly needsDurableSession = false
+  readonly reusesLocations = true
   readonly #root: string
   /** Folders known to exist durably; at most 256 for each algorithm. */
   readonly #shards = new Set<string>()

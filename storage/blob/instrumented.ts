@@ -24,6 +24,7 @@ export class InstrumentedBlobStore implements BlobStore {
     this.#store = store
     this.#observe = observe
     this.needsDurableSession = store.needsDurableSession
+    this.reusesLocations = store.reusesLocations
     const presign = store.presign?.bind(store)
     if (presign !== undefined) this.presign = presign
     const growingFile = store.growingFile?.bind(store)
@@ -31,6 +32,7 @@ export class InstrumentedBlobStore implements BlobStore {
   }
 
   readonly needsDurableSession: boolean
+  readonly reusesLocations: boolean
   readonly presign?: NonNullable<BlobStore['presign']>
   readonly growingFile?: NonNullable<BlobStore['growingFile']>
 

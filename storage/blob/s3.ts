@@ -40,6 +40,7 @@ export type { S3Settings } from './s3/client.ts'
  */
 export class S3BlobStore implements BlobStore {
   readonly needsDurableSession = true
+  readonly reusesLocations = false
   readonly #objects: S3Objects
   readonly #shared: SharedByAppends
   #appends = 0

@@ -58,12 +58,12 @@ export async function listDeletingBlobs(
   return rows
 }
 
-/** Of a digest that is locked: where its bytes lie, and whether they are to be deleted. */
+/** Where the bytes of a digest lie, and whether they are to be deleted: for sure while it is locked. */
 export async function findBlobState(
-  tx: Transaction,
+  db: Queryable,
   digest: Digest,
 ): Promise<{ readonly location: string; readonly isDeleting: boolean } | undefined> {
-  const { rows } = await tx.query<{ location: string; isDeleting: boolean }>({
+  const { rows } = await db.query<{ location: string; isDeleting: boolean }>({
     // One that is linked all the same is not deleted, whatever its state says.
     text: `select b.location, b.state = 'deleting' and not exists (
              select from repository_blobs l where l.digest = b.digest) as "isDeleting"
