@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry as Series } from 'prom-client'
+import { type GarbageSource, registerGarbageSeries } from './garbage-series.ts'
 import { registerScrubSeries, type ScrubSource } from './scrub-series.ts'
 import { registerUpstreamSeries, type UpstreamFigures } from './upstream-series.ts'
 
@@ -19,6 +20,8 @@ export interface MetricSources {
   readonly upstreams: () => readonly UpstreamFigures[]
   /** Undefined where nothing is scrubbed. */
   readonly scrub?: ScrubSource
+  /** Undefined where nothing is collected. */
+  readonly garbage?: GarbageSource
   readonly pool: () => { readonly total: number; readonly idle: number; readonly waiting: number }
 }
 
@@ -60,6 +63,7 @@ export class Metrics {
     )
     registerUpstreamSeries(this.#series, sources.upstreams)
     if (sources.scrub !== undefined) registerScrubSeries(this.#series, sources.scrub)
+    if (sources.garbage !== undefined) registerGarbageSeries(this.#series, sources.garbage)
     this.#gauge('database_connections', 'connections of the pool', (gauge) =>
       gauge.set(sources.pool().total),
     )

@@ -2,11 +2,10 @@ import type { AccessControl } from '../auth/access-control.ts'
 import { pruneAccessRecords } from '../auth/prune.ts'
 import { ensureSigningKey } from '../auth/setup.ts'
 import { dropExpiredUploads } from '../registry/expired-uploads.ts'
-import { collectGarbage } from '../registry/garbage/collect.ts'
-import { sweepGarbage } from '../registry/garbage/sweep.ts'
+import type { GarbageCounts } from '../registry/garbage/garbage-counts.ts'
+import { tendGarbage } from '../registry/garbage/tend.ts'
 import { type ScrubOptions, scrub } from '../registry/integrity/scrub.ts'
 import { sweepOrphansWhenDue } from '../registry/integrity/sweep.ts'
-import { pruneLeases } from '../registry/leases.ts'
 import { tendUpstreams } from '../registry/pull-through/tend.ts'
 import type { Registry } from '../registry/registry.ts'
 import { AutomaticRetention } from '../registry/retention/automatic.ts'
@@ -23,6 +22,7 @@ export interface BackgroundSettings {
   readonly auditDays: number
   readonly gcSeconds: number
   readonly sweepSeconds: number
+  readonly collected: GarbageCounts
   readonly scrub: Omit<ScrubOptions, 'signal'>
   /** Between two runs of retention; 0: never. */
   readonly retentionSeconds: number
@@ -37,6 +37,7 @@ export function startBackgroundWork(
     auditDays,
     gcSeconds,
     sweepSeconds,
+    collected,
     scrub: terms,
     retentionSeconds,
   }: BackgroundSettings,
@@ -59,13 +60,9 @@ export function startBackgroundWork(
       sweepOrphansWhenDue(registry, sweepSeconds, ending.signal),
     ),
     repeat(RETENTION_EVERY_MS, log, () => retention.tend(ending.signal)),
-    repeat(gcSeconds * 1000, log, async () => {
-      const { signal } = ending
-      await pruneLeases(registry.db)
-      await sweepGarbage(registry, { everySeconds: sweepSeconds, signal })
-      const freed = await collectGarbage(registry, { signal })
-      if (freed.manifests + freed.blobs > 0) log.info(freed, 'garbage collected')
-    }),
+    repeat(gcSeconds * 1000, log, () =>
+      tendGarbage(registry, { sweepSeconds, counts: collected, signal: ending.signal }),
+    ),
   ]
   return {
     stop: async () => {

@@ -6,6 +6,7 @@ import { isOpen } from '../auth/authenticate.ts'
 import type { Config } from '../config/config.ts'
 import { Metrics } from '../observability/metrics.ts'
 import type { RepositoryName } from '../oci/reference.ts'
+import { GarbageCounts } from '../registry/garbage/garbage-counts.ts'
 import { ScrubCounts } from '../registry/integrity/scrub-counts.ts'
 import { MetadataCache } from '../registry/metadata-cache.ts'
 import { Promises } from '../registry/promises.ts'
@@ -23,6 +24,7 @@ import { Spool } from '../storage/blob/spool.ts'
 import { Changes } from '../storage/metadata/changes.ts'
 import { openPool, type Pool, type PoolSettings, ping } from '../storage/metadata/database.ts'
 import { releaseAllFetches } from '../storage/metadata/fetches.ts'
+import { findOverdueSeconds } from '../storage/metadata/gc-queue.ts'
 import { countQuarantinedBlobs } from '../storage/metadata/integrity.ts'
 import { releaseAllUploads } from '../storage/metadata/upload-claims.ts'
 import { openAccessControl } from './access-control.ts'
@@ -76,8 +78,8 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const access = await openAccessControl(terms)
   const here = { id, db, durable: storage.store.needsDurableSession, changes }
   const shared = ownsDatabase ? alone(here) : besidesOthers(here)
-  const scrubbed = new ScrubCounts()
-  const metrics = metricsOf(db, { ...shared, pullThrough, scrubbed })
+  const counts = { scrubbed: new ScrubCounts(), collected: new GarbageCounts() }
+  const metrics = metricsOf(db, { ...shared, pullThrough, ...counts })
   if (ownsDatabase) await Promise.all([releaseAllUploads(db), releaseAllFetches(db)])
 
   const registry: Registry = {
@@ -93,7 +95,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     faultPoint: options.faultPoint ?? (() => {}),
   }
   const handle = appOf(options, { registry, access: access.control, metrics })
-  const background = startBackgroundWork(registry, access.control, backgroundOf(config, scrubbed))
+  const background = startBackgroundWork(registry, access.control, backgroundOf(config, counts))
   const close = async () => {
     await closePullThrough(registry)
     storage.close() // ends what the background does there
@@ -138,18 +140,25 @@ function openRequestPool({ config, connection, log }: ComposeOptions): Pool {
   })
 }
 
-interface Measured {
-  readonly uploadLocks: UploadLocks
-  readonly pullThrough: PullThrough
+/** What background work has done. */
+interface Counts {
   readonly scrubbed: ScrubCounts
+  readonly collected: GarbageCounts
 }
 
-function metricsOf(db: Pool, { uploadLocks, pullThrough, scrubbed }: Measured): Metrics {
+interface Measured extends Counts {
+  readonly uploadLocks: UploadLocks
+  readonly pullThrough: PullThrough
+}
+
+function metricsOf(db: Pool, measured: Measured): Metrics {
+  const { uploadLocks, pullThrough, scrubbed, collected } = measured
   return new Metrics({
     uploadsInProgress: () => uploadLocks.size,
     fetchesInProgress: () => pullThrough.fetches.size,
     upstreams: () => upstreamFigures(pullThrough),
     scrub: { totals: () => scrubbed.totals(), waiting: () => countQuarantinedBlobs(db) },
+    garbage: { totals: () => collected.totals(), overdueSeconds: () => findOverdueSeconds(db) },
     pool: () => ({ total: db.totalCount, idle: db.idleCount, waiting: db.waitingCount }),
   })
 }
@@ -166,14 +175,15 @@ function keptBy(config: Config): Pick<Registry, 'keeping' | 'promises'> {
   return { keeping, promises: new Promises(keeping) }
 }
 
-function backgroundOf(config: Config, counts: ScrubCounts): BackgroundSettings {
+function backgroundOf(config: Config, { scrubbed, collected }: Counts): BackgroundSettings {
   const { 'scrub.days': days, 'scrub.bytesPerSecond': bytesPerSecond } = config
   return {
     keyDays: config['tokens.keyDays'],
     auditDays: config['audit.keepDays'],
     gcSeconds: config['gc.intervalSeconds'],
     sweepSeconds: config['gc.sweepSeconds'],
-    scrub: { days, bytesPerSecond, counts },
+    collected,
+    scrub: { days, bytesPerSecond, counts: scrubbed },
     retentionSeconds: config['retention.everySeconds'],
   }
 }

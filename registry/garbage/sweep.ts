@@ -1,24 +1,19 @@
+import type { Queryable } from '../../storage/metadata/database.ts'
 import {
   type SweptPage,
   sweepBlobs,
   sweepManifests,
   sweepRepositories,
 } from '../../storage/metadata/garbage.ts'
-import {
-  claimPeriodicWork,
-  finishPeriodicWork,
-  renewPeriodicWork,
-} from '../../storage/metadata/periodic-work.ts'
+import { withClaimedWork } from '../claimed-work.ts'
 import type { Registry } from '../registry.ts'
 
 export interface SweepOptions {
   /** Since the last one ended, whichever process did it; 0: now, unless it is being done. */
   readonly everySeconds: number
-  readonly signal?: AbortSignal
+  readonly signal: AbortSignal
 }
 
-const NAME = 'sweep'
-const CLAIM_SECONDS = 60
 const PAGE = 5000
 
 /**
@@ -28,26 +23,33 @@ const PAGE = 5000
  * @returns how many rows were added; undefined when it was not due, or somebody else does it
  */
 export async function sweepGarbage(
-  { db, uploadLocks }: Pick<Registry, 'db' | 'uploadLocks'>,
-  { everySeconds, signal }: SweepOptions,
+  registry: Pick<Registry, 'db' | 'log' | 'uploadLocks'>,
+  options: SweepOptions,
 ): Promise<number | undefined> {
-  const claim = { name: NAME, process: uploadLocks.writer, claimSeconds: CLAIM_SECONDS }
-  if ((await claimPeriodicWork(db, { ...claim, everySeconds })) === undefined) return undefined
-  let queued = await sweepRepositories(db)
-  const walk = async (first: string, sweep: (after: string) => Promise<SweptPage>) => {
-    for (let after = first; ; ) {
-      if (signal?.aborted === true) return false
-      const page = await sweep(after)
-      queued += page.queued
-      if (page.last === null) return true
-      after = page.last
-      // Somebody else goes on when this one took too long.
-      if (!(await renewPeriodicWork(db, { ...claim, state: {} }))) return false
-    }
+  const { db } = registry
+  let queued: number | undefined
+  await withClaimedWork(registry, { name: 'sweep', ...options }, async ({ signal }) => {
+    queued = await sweepRepositories(db)
+    queued += await walk(db, '0', sweepManifests, signal)
+    queued += await walk(db, '', sweepBlobs, signal)
+  })
+  return queued
+}
+
+type Sweep = (db: Queryable, page: { after: string; limit: number }) => Promise<SweptPage>
+
+async function walk(
+  db: Queryable,
+  first: string,
+  sweep: Sweep,
+  signal: AbortSignal,
+): Promise<number> {
+  let queued = 0
+  for (let after: string | null = first; after !== null; ) {
+    signal.throwIfAborted()
+    const page: SweptPage = await sweep(db, { after, limit: PAGE })
+    queued += page.queued
+    after = page.last
   }
-  const isWhole =
-    (await walk('0', (after) => sweepManifests(db, { after, limit: PAGE }))) &&
-    (await walk('', (after) => sweepBlobs(db, { after, limit: PAGE })))
-  if (isWhole) await finishPeriodicWork(db, claim)
   return queued
 }

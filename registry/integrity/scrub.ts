@@ -12,8 +12,8 @@ import {
   type VerificationCursor,
 } from '../../storage/metadata/integrity.ts'
 import type { WorkState } from '../../storage/metadata/periodic-work.ts'
+import { type ClaimedWork, withClaimedWork } from '../claimed-work.ts'
 import type { Registry } from '../registry.ts'
-import { type ClaimedWork, withClaimedWork } from './claimed-work.ts'
 import { type Amount, DAY_MS, type ScrubTerms, spendingMs } from './pace.ts'
 import { quarantine } from './quarantine.ts'
 import type { ScrubCounts } from './scrub-counts.ts'

@@ -1,6 +1,6 @@
 import type { StoredItem } from '../../storage/blob/blob-store.ts'
+import { withClaimedWork } from '../claimed-work.ts'
 import type { Registry } from '../registry.ts'
-import { withClaimedWork } from './claimed-work.ts'
 import { type LookOptions, lookAtStored, removeStored } from './stored-bytes.ts'
 
 /** Younger ones may be what somebody is at work on, and are left to the next sweep. */

@@ -127,6 +127,15 @@ export async function hurryBlobs(db: Queryable): Promise<number> {
   return rowCount ?? 0
 }
 
+/** Of the row that is due longest; 0: none is due. */
+export async function findOverdueSeconds(db: Queryable): Promise<number> {
+  const { rows } = await db.query<{ seconds: number | null }>({
+    text: `select extract(epoch from now() - min(due_at))::float8 as seconds
+           from gc_queue where due_at <= now()`,
+  })
+  return rows[0]?.seconds ?? 0
+}
+
 /** Of a kind of rows. */
 export interface QueueState {
   readonly kind: GarbageKind

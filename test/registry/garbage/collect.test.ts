@@ -304,6 +304,7 @@ describe('what is kept for a while', () => {
 describe('the sweep', () => {
   it('finds what nobody queued, and nothing else', async () => {
     const swept = await openStage(AT_ONCE)
+    const { signal } = new AbortController()
     try {
       const repository = swept.newRepository()
       const { registry } = swept
@@ -315,9 +316,9 @@ describe('the sweep', () => {
       await registry.db.query('delete from gc_queue')
       await swept.collect()
       expect(await swept.hasManifest(garbage.manifest)).toBe(true)
-      expect(await sweepGarbage(registry, { everySeconds: 60 })).toBe(2)
-      expect(await sweepGarbage(registry, { everySeconds: 60 })).toBeUndefined()
-      expect(await sweepGarbage(registry, { everySeconds: 0 })).toBe(0)
+      expect(await sweepGarbage(registry, { everySeconds: 60, signal })).toBe(2)
+      expect(await sweepGarbage(registry, { everySeconds: 60, signal })).toBeUndefined()
+      expect(await sweepGarbage(registry, { everySeconds: 0, signal })).toBe(0)
       await swept.collect()
       expect(await swept.hasManifest(garbage.manifest)).toBe(false)
       expect(await swept.blobState(layer)).toBeUndefined()

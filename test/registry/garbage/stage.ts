@@ -4,6 +4,7 @@ import { collectGarbage } from '../../../registry/garbage/collect.ts'
 import type { KeepingTerms } from '../../../registry/keeping.ts'
 import type { Registry } from '../../../registry/registry.ts'
 import { openTestRegistry, type TestRegistry } from '../../support/registry.ts'
+import type { TestStorage } from '../../support/storage.ts'
 import { pushBlob } from '../push.ts'
 
 /** Nothing stays that nothing names. */
@@ -30,8 +31,12 @@ export interface Stage {
   age(this: void, seconds: number): Promise<void>
 }
 
-export async function openStage(keeping: Partial<KeepingTerms> = AT_ONCE): Promise<Stage> {
-  const test = await openTestRegistry({ keeping })
+/** @param storage in place of a store of its own */
+export async function openStage(
+  keeping: Partial<KeepingTerms> = AT_ONCE,
+  storage?: TestStorage,
+): Promise<Stage> {
+  const test = await openTestRegistry({ keeping, ...(storage && { storage }) })
   const { registry } = test
   const { db } = registry
   let repositories = 0

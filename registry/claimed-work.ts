@@ -3,8 +3,8 @@ import {
   finishPeriodicWork,
   renewPeriodicWork,
   type WorkState,
-} from '../../storage/metadata/periodic-work.ts'
-import type { Registry } from '../registry.ts'
+} from '../storage/metadata/periodic-work.ts'
+import type { Registry } from './registry.ts'
 
 const CLAIM_SECONDS = 60
 const RENEW_MS = 15_000

@@ -1,0 +1,311 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { digestOf } from '../../../oci/digest.ts'
+import { parseTag, type RepositoryName } from '../../../oci/reference.ts'
+import { mountBlob, statBlob } from '../../../registry/blobs.ts'
+import { deleteManifest } from '../../../registry/manifests.ts'
+import type { Registry } from '../../../registry/registry.ts'
+import { deleteRepository, requireRepository } from '../../../registry/repositories.ts'
+import { deleteTag } from '../../../registry/tags.ts'
+import { lockBlobsAlone } from '../../../storage/metadata/blob-removal.ts'
+import { linkBlobFrom, promiseBlob } from '../../../storage/metadata/blobs.ts'
+import { type Transaction, transaction } from '../../../storage/metadata/database.ts'
+import { markGarbageBlobs } from '../../../storage/metadata/garbage.ts'
+import { gate, isWaiting, stoppingAt } from '../gate.ts'
+import { ANYBODY, pushBlob, pushManifest } from '../push.ts'
+import {
+  bytesOf,
+  type Image,
+  isThere,
+  otherProcess,
+  pullWhole,
+  pushImage,
+  pushLayers,
+} from './client.ts'
+import { openStage, type Stage } from './stage.ts'
+import { atEachStep, collectUpTo, holding } from './steps.ts'
+
+const WALK_MS = 90_000
+const GRACE = { graceSeconds: 100, undoSeconds: 0, untagged: () => 0, blobSeconds: 0 }
+
+let stage: Stage
+let registry: Registry
+beforeEach(async () => {
+  stage = await openStage(GRACE)
+  registry = stage.registry
+})
+afterEach(() => stage.test.close())
+
+let contents = 0
+const newLayer = () => Buffer.from(`layer ${contents++}`)
+
+/** A layer that nothing names, and whose grace period is over. */
+async function pushGarbage(repository: RepositoryName, content = newLayer()) {
+  await pushBlob(registry, repository, content)
+  await stage.age(101)
+  return { content, digest: digestOf(content) }
+}
+
+/** An image whose tag was deleted, and which nothing keeps any more. */
+async function pushDeleted(repository: RepositoryName): Promise<Image> {
+  const image = { layers: [newLayer(), newLayer()] }
+  await pushImage(registry, repository, image, 'old')
+  await deleteTag(registry, repository, parseTag('old'), undefined)
+  await stage.age(101)
+  return image
+}
+
+/** Marks a blob as a collector does, and stops before the commit. */
+const marking = (digest: ReturnType<typeof digestOf>) => async (tx: Transaction) => {
+  await lockBlobsAlone(tx, [digest])
+  await markGarbageBlobs(tx, [digest])
+}
+
+const clients: readonly { readonly name: string; readonly remembers: boolean }[] = [
+  { name: 'the process that collects', remembers: true },
+  { name: 'another process that remembers it', remembers: true },
+  { name: 'a process that has just started', remembers: false },
+]
+
+describe('HEAD, then PUT of a manifest, beside a collector', () => {
+  it.each(clients)(
+    'at any of its steps, by $name',
+    { timeout: WALK_MS },
+    async ({ name, remembers }) => {
+      let repository: RepositoryName
+      let image: Image
+      let process: Registry
+      const steps = await atEachStep({
+        prepare: async () => {
+          repository = stage.newRepository()
+          image = await pushDeleted(repository)
+          process = name === clients[0]!.name ? registry : otherProcess(registry)
+          if (remembers) await pullLayers(process, repository, image)
+          return registry
+        },
+        during: async () => {
+          await pushLayers(process, repository, image.layers)
+        },
+        after: async (at) => {
+          const digest = await pushManifest(process, repository, bytesOf(image), {
+            reference: 'new',
+          })
+          expect([at, await pullWhole(registry, repository, 'new')]).toEqual([at, digest])
+          await stage.age(1000)
+          await stage.collect()
+          expect([at, await pullWhole(registry, repository, 'new')]).toEqual([at, digest])
+        },
+      })
+      expect(steps).toContain('manifest reviewed')
+      expect(steps.filter((at) => at === 'blob unlinked')).toHaveLength(2)
+    },
+  )
+
+  it('keeps a blob for the grace period that had been judged as garbage', async () => {
+    const repository = stage.newRepository()
+    const { digest } = await pushGarbage(repository)
+    const collector = await collectUpTo(registry, 'blob reviewed')
+    expect(await isThere(otherProcess(registry), repository, digest)).toBe(true)
+    expect(await collector.goOn()).toMatchObject({ blobs: 0 })
+    await stage.age(99)
+    expect(await stage.collect()).toMatchObject({ blobs: 0 })
+    await stage.age(2)
+    expect(await stage.collect()).toMatchObject({ blobs: 1 })
+    expect(await stage.blobState(digest)).toBeUndefined()
+  })
+
+  it('finds nothing once it is marked, also where it is remembered', async () => {
+    const repository = stage.newRepository()
+    const { content, digest } = await pushGarbage(repository)
+    const [fresh, warm] = [otherProcess(registry), otherProcess(registry)]
+    await pullLayers(warm, repository, { layers: [content] })
+    const collector = await collectUpTo(registry, 'blob unlinked')
+    expect(await stage.blobState(digest)).toBe('deleting')
+    for (const process of [registry, fresh, warm]) {
+      expect(await isThere(process, repository, digest)).toBe(false)
+    }
+    const pushed = await pushImage(warm, repository, { layers: [content] }, 'new')
+    await collector.goOn()
+    expect(await pullWhole(registry, repository, 'new')).toBe(pushed)
+  })
+
+  it('is kept nine tenths of it where a process promised that a short while ago', async () => {
+    const repository = stage.newRepository()
+    const { digest } = await pushGarbage(repository)
+    const process = otherProcess(registry)
+    expect(await isThere(process, repository, digest)).toBe(true)
+    await stage.age(9)
+    expect(await isThere(process, repository, digest)).toBe(true)
+    await stage.age(90)
+    expect(await stage.collect()).toMatchObject({ blobs: 0 })
+    await stage.age(2)
+    expect(await stage.collect()).toMatchObject({ blobs: 1 })
+  })
+
+  it.each(['commits', 'rolls back'])('waits for one that is marking it, and %s', async (end) => {
+    const repository = stage.newRepository()
+    const { digest } = await pushGarbage(repository)
+    const barrier = gate()
+    const marked = transaction(registry.db, async (tx) => {
+      await marking(digest)(tx)
+      await barrier.wait()
+      if (end === 'rolls back') throw new Error(end)
+    })
+    marked.catch(() => {})
+    await barrier.reached
+    const asked = isThere(otherProcess(registry), repository, digest)
+    expect(await isWaiting(asked)).toBe(true)
+    barrier.open()
+    expect(await asked).toBe(end === 'rolls back')
+    await marked.catch(() => {})
+  })
+
+  it('makes a collector give way that comes while it is being written', async () => {
+    const repository = stage.newRepository()
+    const { digest } = await pushGarbage(repository)
+    const collector = await collectUpTo(registry, 'blob reviewed')
+    const barrier = gate()
+    const promise = holding(registry, barrier, (tx) => promiseBlob(tx, repository, digest))
+    await barrier.reached
+    expect(await collector.goOn()).toMatchObject({ blobs: 0 })
+    barrier.open()
+    await promise
+    await stage.bringDue()
+    expect(await stage.collect()).toMatchObject({ blobs: 0 })
+    expect(await stage.blobState(digest)).toBe('live')
+    await stage.age(101)
+    expect(await stage.collect()).toMatchObject({ blobs: 1 })
+  })
+})
+
+describe('PUT of a manifest that names a blob which was judged as garbage', () => {
+  it('makes the collector give way when it came first', async () => {
+    const repository = stage.newRepository()
+    const { content, digest } = await pushGarbage(repository)
+    const collector = await collectUpTo(registry, 'blob reviewed')
+    const barrier = gate()
+    const stopping = stoppingAt(registry, 'manifest locked', barrier)
+    const push = pushManifest(stopping, repository, bytesOf({ layers: [content] }), {
+      reference: 'new',
+    })
+    await barrier.reached
+    expect(await collector.goOn()).toMatchObject({ blobs: 0 })
+    barrier.open()
+    const pushed = await push
+    await stage.bringDue()
+    await stage.collect()
+    expect(await stage.blobState(digest)).toBe('live')
+    expect(await pullWhole(registry, repository, 'new')).toBe(pushed)
+  })
+
+  it('is refused when the collector came first, and names what to upload', async () => {
+    const repository = stage.newRepository()
+    const { content, digest } = await pushGarbage(repository)
+    const barrier = gate()
+    const marked = holding(registry, barrier, marking(digest))
+    await barrier.reached
+    const push = pushManifest(registry, repository, bytesOf({ layers: [content] }))
+    push.catch(() => {})
+    expect(await isWaiting(push)).toBe(true)
+    barrier.open()
+    await marked
+    await expect(push).rejects.toMatchObject({ code: 'MANIFEST_BLOB_UNKNOWN', details: [digest] })
+    await pushImage(registry, repository, { layers: [content] }, 'new')
+    await pullWhole(registry, repository, 'new')
+  })
+})
+
+describe('a mount', () => {
+  const mount = (from: RepositoryName, to: RepositoryName, content: Buffer) =>
+    mountBlob(registry, to, { digest: digestOf(content), from, mayPull: () => true })
+
+  it.each(['manifest', 'repository'])('outlives the %s that it was taken from', async (what) => {
+    const [source, target] = [stage.newRepository(), stage.newRepository()]
+    const image = { layers: [newLayer()] }
+    const old = await pushImage(registry, source, image, 'old')
+    expect(await mount(source, target, image.layers[0]!)).toBe(true)
+    if (what === 'manifest') await deleteManifest(registry, source, old, ANYBODY)
+    else await deleteRepository(registry, source, ANYBODY)
+    await stage.age(90)
+    await mount(source, target, image.layers[0]!)
+    await stage.bringDue()
+    await stage.collect()
+    const bytes = bytesOf({ ...image, note: 'of the mounted layer' })
+    const digest = await pushManifest(registry, target, bytes, { reference: 'new' })
+    await stage.age(1000)
+    await stage.collect()
+    expect(await stage.hasManifest(old)).toBe(false)
+    expect(await pullWhole(registry, target, 'new')).toBe(digest)
+  })
+
+  it('at any step of a collector leaves nothing to be uploaded, or says so', {
+    timeout: WALK_MS,
+  }, async () => {
+    let source: RepositoryName
+    let target: RepositoryName
+    let image: Image
+    const mounted = new Set<boolean>()
+    await atEachStep({
+      prepare: async () => {
+        ;[source, target] = [stage.newRepository(), stage.newRepository()]
+        image = await pushDeleted(source)
+        return registry
+      },
+      during: async () => {
+        for (const content of image.layers) {
+          const isMounted = await mount(source, target, content)
+          mounted.add(isMounted)
+          if (!isMounted) await pushBlob(registry, target, content)
+        }
+      },
+      after: async (at) => {
+        const digest = await pushManifest(registry, target, bytesOf(image), { reference: 'new' })
+        await stage.age(1000)
+        await stage.collect()
+        expect([at, await pullWhole(registry, target, 'new')]).toEqual([at, digest])
+      },
+    })
+    expect(mounted).toEqual(new Set([true, false]))
+  })
+
+  it('waits for a collector that is marking the blob, and finds nothing', async () => {
+    const [source, target] = [stage.newRepository(), stage.newRepository()]
+    const { content, digest } = await pushGarbage(source)
+    const barrier = gate()
+    const marked = holding(registry, barrier, marking(digest))
+    await barrier.reached
+    const mounting = mount(source, target, content)
+    expect(await isWaiting(mounting)).toBe(true)
+    barrier.open()
+    await marked
+    expect(await mounting).toBe(false)
+    const { rowCount } = await registry.db.query('select from repository_blobs where digest = $1', [
+      digest,
+    ])
+    expect(rowCount).toBe(0)
+  })
+
+  it('makes a collector give way that comes later', async () => {
+    const [source, target] = [stage.newRepository(), stage.newRepository()]
+    const { content, digest } = await pushGarbage(source)
+    await pushBlob(registry, target, newLayer())
+    const id = await requireRepository(registry, target)
+    const collector = await collectUpTo(registry, 'blob reviewed')
+    const barrier = gate()
+    const mounting = holding(registry, barrier, (tx) =>
+      linkBlobFrom(tx, source, { id, name: target }, digest),
+    )
+    await barrier.reached
+    expect(await collector.goOn()).toMatchObject({ blobs: 0 })
+    barrier.open()
+    await mounting
+    await stage.bringDue()
+    await stage.collect()
+    const pushed = await pushManifest(registry, target, bytesOf({ layers: [content] }))
+    expect(await pullWhole(registry, target, pushed)).toBe(pushed)
+  })
+})
+
+/** Lets a process remember the layers, without a promise. */
+async function pullLayers(process: Registry, repository: RepositoryName, { layers }: Image) {
+  for (const content of layers) await statBlob(process, repository, digestOf(content))
+}
