@@ -24,7 +24,7 @@ const ruleSchema = z
   )
 
 /** One rule with its defaults; spans in seconds. */
-export type WrittenRetentionRule = z.output<typeof ruleSchema>
+type WrittenRetentionRule = z.output<typeof ruleSchema>
 
 const RULES = 'expected a list of rules'
 

@@ -29,6 +29,15 @@ function hasFewStars(glob: string): boolean {
   return stars.length <= MOST_STARS && stars.every((star) => star.length <= 2)
 }
 
+/**
+ * What names begin with that one of the globs matches: such beginnings, of which none begins with another;
+ * '' alone: anything.
+ */
+export function prefixesOf(globs: readonly string[]): string[] {
+  const found = [...new Set(globs.map((glob) => glob.replace(/\*[^]*/, '')))]
+  return found.filter((each) => !found.some((other) => other !== each && each.startsWith(other)))
+}
+
 /** Tests a name in time proportional to both lengths, whatever the glob. */
 export type Matcher = (name: string) => boolean
 

@@ -1,4 +1,4 @@
-import { compileGlob, type Matcher, patternOf } from '../../oci/glob.ts'
+import { compileGlob, type Matcher, patternOf, prefixesOf } from '../../oci/glob.ts'
 import type { RepositoryName, Tag } from '../../oci/reference.ts'
 import type { Principal } from '../principal.ts'
 import type { Action, Coverage, Grant, Subject } from './grant.ts'
@@ -99,8 +99,10 @@ export interface Readable {
 export function patternsOf({ allow, deny, within }: Readable): {
   readonly all: readonly string[]
   readonly none: readonly string[]
+  readonly prefixes: readonly string[]
 } {
   return {
+    prefixes: prefixesOf(allow),
     all: [allow, ...(within === undefined ? [] : [within])].map(patternOf),
     none: deny.length === 0 ? [] : [patternOf(deny)],
   }

@@ -20,7 +20,7 @@ import type { Registry } from '../registry.ts'
 export type { Keeper }
 
 /** One step from what was asked for towards what keeps it. */
-export interface Step {
+interface Step {
   readonly via: 'named by' | 'listed by' | 'refers to'
   readonly digest: Digest
   /** Where that manifest is. */

@@ -18,7 +18,7 @@ export interface Claim {
 }
 
 /** It took too long, and another process may be at it. */
-export class ClaimLost extends Error {
+class ClaimLost extends Error {
   override readonly name = 'ClaimLost'
 
   constructor() {

@@ -30,7 +30,7 @@ export interface Foreseen extends Pick<RunDocument, 'tags' | 'isWhole'> {
   readonly repositories: readonly ForeseenRepository[]
 }
 
-export interface ForeseenRepository {
+interface ForeseenRepository {
   readonly repository: RepositoryName
   readonly kept: number
   readonly deleted: number

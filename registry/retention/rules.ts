@@ -17,7 +17,7 @@ export interface RetentionRule {
 }
 
 /** All that are given have to hold; one is. */
-export interface DeleteConditions {
+interface DeleteConditions {
   /** Since the last push of the tag. */
   readonly olderThan?: number | undefined
   /** Since the last pull of its manifest, or the last push of the tag if that was later. */
@@ -27,7 +27,7 @@ export interface DeleteConditions {
 }
 
 /** Each of them keeps, whatever any rule deletes. */
-export interface KeepReasons {
+interface KeepReasons {
   /** Of the tags that the rule is about, those pushed last. */
   readonly newest?: number | undefined
   /** Of all tags in the repositories that the rule covers. */
@@ -44,7 +44,7 @@ export interface CompiledRule extends RetentionRule {
   readonly ranked: Ranked | undefined
 }
 
-export interface Ranked {
+interface Ranked {
   /** Regular expressions of Postgres, of the tags that count and of those that do not. */
   readonly among: string
   readonly except: readonly string[]

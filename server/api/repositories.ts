@@ -26,10 +26,10 @@ export const REPOSITORIES: readonly Endpoint[] = [
     }),
     answer: pageSchema(repositorySchema),
     handle: ({ registry, ctx, query: { q, ...request } }) => {
-      const { all, none } = patternsOf(ctx.state.access.requireReadable())
+      const { all, ...rest } = patternsOf(ctx.state.access.requireReadable())
       const text = q.toLowerCase()
       const found = text === '' ? [] : [patternOf([`**${text}**`])]
-      const patterns = { all: [...all, ...found], none }
+      const patterns = { ...rest, all: [...all, ...found] }
       return showPage(ctx, request, {
         list: async (page): Promise<readonly RepositoryName[]> => {
           if (!IN_NAMES.test(text)) return []

@@ -156,12 +156,21 @@ export async function findBlobOfUpstream(
 ): Promise<{ readonly sizeBytes: number; readonly isLinked: boolean } | undefined> {
   const { rows } = await db.query<{ sizeBytes: number; isLinked: boolean }>({
     name: 'find_blob_of_upstream',
-    text: `select b.size_bytes::float8 as "sizeBytes", bool_or(r.name = $2) as "isLinked"
+    // The first cache that has it will do: there may be a hundred thousand.
+    text: `select b.size_bytes::float8 as "sizeBytes", exists (
+             select from repositories r
+             join repository_blobs l on l.repository_id = r.id and l.digest = b.digest
+             where r.name = $2 and r.upstream = $1) as "isLinked"
            from blobs b
-           join repository_blobs l on l.digest = b.digest
-           join repositories r on r.id = l.repository_id and r.upstream = $1
-           where b.digest = $3 and b.state = 'live'
-           group by b.size_bytes`,
+           cross join lateral (
+             select from repository_blobs l
+             cross join lateral (
+               select from repositories r
+               where r.id = l.repository_id and r.upstream = $1 limit 1
+             ) r
+             where l.digest = b.digest limit 1
+           ) served
+           where b.digest = $3 and b.state = 'live'`,
     values: [upstream, repository, digest],
   })
   return rows[0]

@@ -87,8 +87,9 @@ export async function nameRepository(
     await tx.query({
       text: `update repositories
              set name = $2, deleted_name = null, deleted_at = null, deleted_by = null,
-                 listed = exists (
-                   select from manifests where repository_id = $1 and deleted_at is null)
+                 listed = (
+                   select id from manifests where repository_id = $1 and deleted_at is null
+                   order by digest limit 1) is not null
              where id = $1`,
       values: [id, name],
     })

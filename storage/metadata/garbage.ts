@@ -66,7 +66,11 @@ export async function queueParents(tx: Transaction, id: ManifestId): Promise<num
            select 'manifest', e.manifest_id, 'child is garbage'
            from manifests m
            join repositories r on r.id = m.repository_id and r.kind = 'hosted'
-           join manifest_children e on e.repository_id = m.repository_id and e.digest = m.digest
+           -- By itself: joined, all that indexes of the repository list may be gone through.
+           cross join lateral (
+             select e.manifest_id from manifest_children e
+             where e.repository_id = m.repository_id and e.digest = m.digest offset 0
+           ) e
            where m.id = $1 and e.manifest_id <> m.id`,
     values: [id],
   })

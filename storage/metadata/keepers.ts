@@ -11,7 +11,7 @@ import type { RepositoryId } from './repositories.ts'
  * `history`: a tag named it, `deleted`: it can be restored, `lease`: somebody needs it, `recent`: it was
  * pushed, or somebody was told that it is here, `unnamed`: its last manifest went a short while ago.
  */
-export type KeeperKind =
+type KeeperKind =
   | 'tag'
   | 'policy'
   | 'pinned'

@@ -27,7 +27,7 @@ export interface RunDocument {
 }
 
 /** A repository with tags that go. */
-export interface RepositorySum {
+interface RepositorySum {
   readonly repository: string
   readonly kept: number
   readonly deleted: number

@@ -27,17 +27,32 @@ export async function listTagEvents(
   repositoryId: RepositoryId,
   page: { readonly tag: Tag | undefined; readonly before: string; readonly limit: number },
 ): Promise<TagEvent[]> {
-  // Not a prepared statement: only a plan made for these values sees which index serves them.
-  const { rows } = await db.query<TagEvent>({
-    text: `select id, at, name as tag, from_digest as "from", to_digest as "to", actor, cause
-           from tag_events
-           where repository_id = $1 and ($2::text is null or name = $2)
-             and ($3::bigint is null or id < $3)
-           order by id desc limit $4`,
-    values: [repositoryId, page.tag, page.before === '' ? undefined : page.before, page.limit],
-  })
+  const { tag, limit } = page
+  const before = page.before === '' ? NEWEST : page.before
+  const columns = 'id, at, name as tag, from_digest as "from", to_digest as "to", actor, cause'
+  // Rows compared as in the index, which then has to serve: that of ids alone would go through what
+  // happened since in all other repositories.
+  const { rows } = await db.query<TagEvent>(
+    tag === undefined
+      ? {
+          text: `select ${columns} from tag_events
+                 where (repository_id, id) > ($1, 0) and (repository_id, id) < ($1, $2)
+                 order by repository_id desc, id desc limit $3`,
+          values: [repositoryId, before, limit],
+        }
+      : {
+          text: `select ${columns} from tag_events
+                 where (repository_id, name, id) > ($1, $2, 0)
+                   and (repository_id, name, id) < ($1, $2, $3)
+                 order by repository_id desc, name desc, id desc limit $4`,
+          values: [repositoryId, tag, before, limit],
+        },
+  )
   return rows
 }
+
+/** Above every id. */
+const NEWEST = '9223372036854775807'
 
 /**
  * What the tag named before it was last moved or deleted. Restoring it counts as no change, so that

@@ -55,7 +55,7 @@ const contentShape = record({
 
 type Shape = typeof contentShape extends Arbitrary<infer T> ? T : never
 
-export interface SomeRepository {
+interface SomeRepository {
   readonly name: RepositoryName
   readonly kind: string
   readonly links: readonly Digest[]

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Digest, digestOf } from '../../../oci/digest.ts'
@@ -7,13 +8,16 @@ import { deleteManifest } from '../../../registry/manifests.ts'
 import type { FaultPoint, Registry } from '../../../registry/registry.ts'
 import { deleteRepository } from '../../../registry/repositories.ts'
 import { deleteTag } from '../../../registry/tags.ts'
+import { lockDigest } from '../../../storage/metadata/blobs.ts'
 import { openPool, type Pool } from '../../../storage/metadata/database.ts'
+import { gate, isWaiting } from '../gate.ts'
 import { ANYBODY, imageOf, pushBlob, pushManifest } from '../push.ts'
 import { otherProcess, pullWhole, pushImage } from './client.ts'
 import { AT_ONCE, openStage, type Stage } from './stage.ts'
-import { collectUpTo, type Freed } from './steps.ts'
+import { collectUpTo, type Freed, holding } from './steps.ts'
 import { findFaults } from './stores.ts'
 
+const OPEN = `pg_stat_activity where datname = current_database()`
 const MANIFESTS = 300
 const LAYERS = 30
 const BULK_MS = 120_000
@@ -43,8 +47,10 @@ async function countOf(what: string): Promise<number> {
   return rows[0]!.count
 }
 
-/** Of the database of the test; what open connections have not told yet is not in it. */
+/** Of the database of the test; other processes end before, as their connections tell it then. */
 async function countDeadlocks(): Promise<number> {
+  await Promise.all(pools.splice(0).map((pool) => pool.end()))
+  while ((await countOf(OPEN)) > registry.db.totalCount) await sleep(20)
   const admin = new Client(stage.test.database.connection)
   await admin.connect()
   const { rows } = await admin.query<{ deadlocks: number }>(
@@ -131,7 +137,7 @@ async function collectUntilEnded(process: Registry, ending: AbortSignal): Promis
   const freed: Freed[] = []
   while (!ending.aborted) {
     freed.push(await collectGarbage(process))
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await sleep(5)
   }
   return freed
 }
@@ -183,6 +189,36 @@ describe('two bulk deletes of what shares layers, in opposite orders, beside two
       await pullWhole(registry, kept, 'kept')
     },
   )
+})
+
+describe('two collectors that mark the same blobs', () => {
+  it('lock them in one order, so that neither has what the other waits for', async () => {
+    await findDeadlocksSoon()
+    const repository = stage.newRepository()
+    for (const layer of layers.slice(0, 20)) await pushBlob(registry, repository, layer)
+    const before = await countDeadlocks()
+    const one = await collectUpTo(anotherProcess(), 'blob reviewed')
+    await stage.bringDue()
+    const other = await collectUpTo(anotherProcess(), 'blob reviewed')
+    // Both get as far as to this one.
+    const digests = layers
+      .slice(0, 20)
+      .map((layer) => digestOf(layer))
+      .toSorted()
+    const middle = digests[10]!
+    const barrier = gate()
+    const held = holding(registry, barrier, (tx) => lockDigest(tx, middle))
+    await barrier.reached
+    const collecting = Promise.all([one.goOn(), other.goOn()])
+    expect(await isWaiting(collecting)).toBe(true)
+    barrier.open()
+    await held
+    const freed = await collecting
+    expect(await countDeadlocks()).toBe(before)
+    await stage.bringDue()
+    expect(sumOf([...freed, await stage.collect()])).toMatchObject({ blobs: 20 })
+    expect(await countOf('gc_queue')).toBe(0)
+  })
 })
 
 describe('two collectors of the same garbage', () => {

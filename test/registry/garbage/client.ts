@@ -105,3 +105,12 @@ export async function pullWhole(
   }
   return digest
 }
+
+/** Lets a process remember the layers, without promising them. */
+export async function pullLayers(
+  registry: Registry,
+  repository: RepositoryName,
+  { layers }: Image,
+): Promise<void> {
+  for (const content of layers) await statBlob(registry, repository, digestOf(content))
+}

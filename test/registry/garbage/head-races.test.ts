@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { digestOf } from '../../../oci/digest.ts'
 import { parseTag, type RepositoryName } from '../../../oci/reference.ts'
-import { mountBlob, statBlob } from '../../../registry/blobs.ts'
+import { mountBlob } from '../../../registry/blobs.ts'
 import { deleteManifest } from '../../../registry/manifests.ts'
 import type { Registry } from '../../../registry/registry.ts'
 import { deleteRepository, requireRepository } from '../../../registry/repositories.ts'
@@ -17,6 +17,7 @@ import {
   type Image,
   isThere,
   otherProcess,
+  pullLayers,
   pullWhole,
   pushImage,
   pushLayers,
@@ -35,8 +36,8 @@ beforeEach(async () => {
 })
 afterEach(() => stage.test.close())
 
-let contents = 0
-const newLayer = () => Buffer.from(`layer ${contents++}`)
+let layers = 0
+const newLayer = () => Buffer.from(`layer ${layers++}`)
 
 /** A layer that nothing names, and whose grace period is over. */
 async function pushGarbage(repository: RepositoryName, content = newLayer()) {
@@ -60,7 +61,7 @@ const marking = (digest: ReturnType<typeof digestOf>) => async (tx: Transaction)
   await markGarbageBlobs(tx, [digest])
 }
 
-const clients: readonly { readonly name: string; readonly remembers: boolean }[] = [
+const clients = [
   { name: 'the process that collects', remembers: true },
   { name: 'another process that remembers it', remembers: true },
   { name: 'a process that has just started', remembers: false },
@@ -96,7 +97,7 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
         },
       })
       expect(steps).toContain('manifest reviewed')
-      expect(steps.filter((at) => at === 'blob unlinked')).toHaveLength(2)
+      expect(steps).toContain('blob unlinked')
     },
   )
 
@@ -119,7 +120,6 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
     const [fresh, warm] = [otherProcess(registry), otherProcess(registry)]
     await pullLayers(warm, repository, { layers: [content] })
     const collector = await collectUpTo(registry, 'blob unlinked')
-    expect(await stage.blobState(digest)).toBe('deleting')
     for (const process of [registry, fresh, warm]) {
       expect(await isThere(process, repository, digest)).toBe(false)
     }
@@ -132,10 +132,10 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
     const repository = stage.newRepository()
     const { digest } = await pushGarbage(repository)
     const process = otherProcess(registry)
-    expect(await isThere(process, repository, digest)).toBe(true)
-    await stage.age(9)
-    expect(await isThere(process, repository, digest)).toBe(true)
-    await stage.age(90)
+    for (const seconds of [9, 90]) {
+      expect(await isThere(process, repository, digest)).toBe(true)
+      await stage.age(seconds)
+    }
     expect(await stage.collect()).toMatchObject({ blobs: 0 })
     await stage.age(2)
     expect(await stage.collect()).toMatchObject({ blobs: 1 })
@@ -197,6 +197,24 @@ describe('PUT of a manifest that names a blob which was judged as garbage', () =
     expect(await pullWhole(registry, repository, 'new')).toBe(pushed)
   })
 
+  it('is seen by a collector that waited for it', async () => {
+    const repository = stage.newRepository()
+    const { content, digest } = await pushGarbage(repository)
+    const collector = await collectUpTo(registry, 'blob reviewed')
+    const barrier = gate()
+    const stopping = stoppingAt(registry, 'manifest locked', barrier)
+    const bytes = bytesOf({ layers: [content] })
+    const push = pushManifest(stopping, repository, bytes, { reference: 'new' })
+    await barrier.reached
+    const collecting = collector.goOn()
+    expect(await isWaiting(collecting)).toBe(true)
+    barrier.open()
+    const pushed = await push
+    expect(await collecting).toMatchObject({ blobs: 0 })
+    expect(await stage.blobState(digest)).toBe('live')
+    expect(await pullWhole(registry, repository, 'new')).toBe(pushed)
+  })
+
   it('is refused when the collector came first, and names what to upload', async () => {
     const repository = stage.newRepository()
     const { content, digest } = await pushGarbage(repository)
@@ -214,10 +232,10 @@ describe('PUT of a manifest that names a blob which was judged as garbage', () =
   })
 })
 
-describe('a mount', () => {
-  const mount = (from: RepositoryName, to: RepositoryName, content: Buffer) =>
-    mountBlob(registry, to, { digest: digestOf(content), from, mayPull: () => true })
+const mount = (from: RepositoryName, to: RepositoryName, content: Buffer) =>
+  mountBlob(registry, to, { digest: digestOf(content), from, mayPull: () => true })
 
+describe('a mount', () => {
   it.each(['manifest', 'repository'])('outlives the %s that it was taken from', async (what) => {
     const [source, target] = [stage.newRepository(), stage.newRepository()]
     const image = { layers: [newLayer()] }
@@ -304,8 +322,3 @@ describe('a mount', () => {
     expect(await pullWhole(registry, target, pushed)).toBe(pushed)
   })
 })
-
-/** Lets a process remember the layers, without a promise. */
-async function pullLayers(process: Registry, repository: RepositoryName, { layers }: Image) {
-  for (const content of layers) await statBlob(process, repository, digestOf(content))
-}

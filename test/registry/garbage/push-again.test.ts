@@ -75,7 +75,7 @@ function describePushes(openStorage: OpenStorage): void {
         },
         after: () => expectKept(repository, image),
       })
-      expect(steps.filter((at) => at === 'blob bytes deleted')).toHaveLength(2)
+      expect(steps).toContain('blob bytes deleted')
     },
     WALK_MS,
   )
@@ -86,12 +86,14 @@ function describePushes(openStorage: OpenStorage): void {
     const { repository, content, digest } = await pushGarbage()
     const collector = await collectUpTo(registry, step)
     const push = pushImage(registry, repository, { layers: [content] }, 'new')
-    const isHeld = step === 'blob bytes deleted'
+    // Bytes come to where others lay: they wait until those are gone.
+    const isHeld = step === 'blob bytes deleted' && registry.blobs.reusesLocations
     expect(isHeld ? await isWaiting(push) : false).toBe(isHeld)
     if (isHeld) await collector.goOn()
     await push
     expect(await stage.blobState(digest)).toBe('live')
-    expect(await collector.goOn()).toMatchObject({ blobs: step === 'blob unlinked' ? 0 : 1 })
+    const isGone = isHeld || step === 'blob removed'
+    expect(await collector.goOn()).toMatchObject({ blobs: isGone ? 1 : 0 })
     await expectKept(repository, { layers: [content] })
   })
 

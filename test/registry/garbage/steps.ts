@@ -77,9 +77,9 @@ export async function atEachStep({ prepare, during, after }: Interleaving): Prom
     met.push(stopped.at)
     const meanwhile = during()
     meanwhile.catch(() => {})
-    // The only step at which it holds a lock.
-    const isHeld = stopped.at === 'blob bytes deleted' && (await isWaiting(meanwhile))
-    if (isHeld) await stopped.goOn()
+    // The only step at which it holds a lock, and only where bytes lie under their digest.
+    const mayHold = stopped.at === 'blob bytes deleted' && registry.blobs.reusesLocations
+    if (mayHold && (await isWaiting(meanwhile))) await stopped.goOn()
     await meanwhile
     await stopped.goOn()
     await after(stopped.at)
