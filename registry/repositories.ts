@@ -88,10 +88,10 @@ export class RepositoryGone extends Error {
 
 /**
  * Runs `work` with the id of a repository that can be pushed to, which is created when it is new.
- * Ids are remembered; when the repository was deleted meanwhile, `work` runs once more with the id
+ * Ids are remembered; when the repository was deleted meanwhile, `work` runs again with the id
  * of its successor, so it must leave nothing behind when it throws.
  *
- * @throws RegistryError DENIED when it keeps what was pulled from an upstream
+ * @throws RegistryError UNAVAILABLE when that goes on, DENIED when it keeps what was pulled from an upstream
  */
 export async function inRepository<T>(
   registry: Registry,
@@ -99,19 +99,21 @@ export async function inRepository<T>(
   work: (id: RepositoryId) => Promise<T>,
 ): Promise<T> {
   const { cache } = registry
-  const remembered = cache.repositoryId(repository)
-  if (remembered !== undefined) {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const id = cache.repositoryId(repository) ?? (await ensureHosted(registry, repository))
+    cache.rememberRepositoryId(repository, id)
     try {
-      return await work(remembered)
+      return await work(id)
     } catch (error) {
       if (!isGone(error)) throw error
       cache.forgetRepositoryId(repository)
     }
   }
-  const id = await ensureHosted(registry, repository)
-  cache.rememberRepositoryId(repository, id)
-  return work(id)
+  throw isGoneAgain(repository)
 }
+
+/** Somebody else deletes it each time. */
+const TRIES = 5
 
 async function ensureHosted(
   { db, cache }: Registry,
@@ -132,18 +134,25 @@ export async function inCache<T>(
   { repository, upstream }: { readonly repository: RepositoryName; readonly upstream: string },
   work: (id: RepositoryId) => Promise<T>,
 ): Promise<T> {
-  const found = await findRepositoryRow(db, repository)
-  if (found?.upstream === upstream) {
+  const forget = () => cache.forgetKind(repository)
+  for (let tries = 0; tries < TRIES; tries++) {
+    const found = await findRepositoryRow(db, repository)
+    const id =
+      found?.upstream === upstream
+        ? found.id
+        : await forgetting(forget, () => ensureCache(db, repository, upstream))
+    if (id === undefined) throw new RegistryError('DENIED', `${repository} is hosted here by now`)
     try {
-      return await work(found.id)
+      return await work(id)
     } catch (error) {
       if (!isGone(error)) throw error
     }
   }
-  const forget = () => cache.forgetKind(repository)
-  const id = await forgetting(forget, () => ensureCache(db, repository, upstream))
-  if (id === undefined) throw new RegistryError('DENIED', `${repository} is hosted here by now`)
-  return work(id)
+  throw isGoneAgain(repository)
+}
+
+function isGoneAgain(repository: RepositoryName): RegistryError {
+  return new RegistryError('UNAVAILABLE', `${repository} is being deleted again and again`)
 }
 
 function isGone(error: unknown): boolean {

@@ -78,12 +78,13 @@ function repeat(
   work: () => Promise<void>,
 ): { stop(): Promise<void> } {
   let running: Promise<void> | undefined
+  let isEnding = false
   const run = async () => {
     try {
       await work()
     } catch (error) {
       // The next run tries again.
-      log.warn({ err: error }, 'background work failed')
+      if (!isEnding) log.warn({ err: error }, 'background work failed')
     }
   }
   const timer = setInterval(() => {
@@ -94,6 +95,7 @@ function repeat(
   timer.unref()
   return {
     stop: async () => {
+      isEnding = true
       clearInterval(timer)
       await running
     },

@@ -1,5 +1,4 @@
 import type { Transaction } from '../../storage/metadata/database.ts'
-import { transaction } from '../../storage/metadata/database.ts'
 import {
   deleteFallbackTags,
   deleteGarbageManifest,
@@ -14,11 +13,7 @@ import {
   removeFromQueue,
 } from '../../storage/metadata/gc-queue.ts'
 import type { ReviewedManifest } from '../../storage/metadata/liveness.ts'
-import {
-  lockRepository,
-  lockRepositoryAlone,
-  unlistIfEmpty,
-} from '../../storage/metadata/repositories.ts'
+import { lockRepository } from '../../storage/metadata/repositories.ts'
 import { lockTags } from '../../storage/metadata/tags.ts'
 import { type Revoke, revokingInTurn } from '../revocation.ts'
 import type { Attempts } from './attempts.ts'
@@ -40,13 +35,13 @@ export async function collectManifests(
   await registry.faultPoint('manifest reviewed')
   // Indexes before what they list, as a rule: they are pushed after it.
   const garbage = judged.flat().toSorted((one, other) => Number(other.id) - Number(one.id))
-  const collected = await revokingInTurn(registry, async (commit) => {
-    const gone: ReviewedManifest[] = []
+  return revokingInTurn(registry, async (commit) => {
+    let gone = 0
     for (const manifest of garbage) {
       const ids = rows.filter(({ key }) => key === manifest.id).map(({ id }) => id)
       await attempts.at(ids, async () => {
         const end = await commit((tx, revoke) => collectManifest(tx, revoke, registry, manifest))
-        if (end === 'gone') gone.push(manifest)
+        if (end === 'gone') gone++
         else if (end === 'follows') await removeFromQueue(db, ids)
         // What was kept after all may be kept for some time only: it is looked at once more.
         else await release(registry, ids)
@@ -55,8 +50,6 @@ export async function collectManifests(
     }
     return gone
   })
-  await unlistEmptied(registry, collected, attempts)
-  return collected.length
 }
 
 /** Rows of what is named are done with; others wait until what keeps it is over. */
@@ -111,22 +104,4 @@ async function collectManifest(
   await deleteGarbageManifest(tx, id)
   if (fallbackTags.length > 0) await deleteFallbackTags(tx, repositoryId, fallbackTags)
   return 'gone'
-}
-
-/** Takes repositories off the catalog that hold nothing any more that anybody sees. */
-async function unlistEmptied(
-  { db }: Collecting,
-  collected: readonly ReviewedManifest[],
-  attempts: Attempts,
-): Promise<void> {
-  const seen = collected.filter(({ isDeleted }) => !isDeleted)
-  for (const id of new Set(seen.map(({ repositoryId }) => repositoryId))) {
-    const unlist = async (tx: Transaction) => {
-      await waitBriefly(tx)
-      await lockRepositoryAlone(tx, id)
-      await unlistIfEmpty(tx, id)
-    }
-    // It is left on it where a push is under way, which is about to put it there anyway.
-    await attempts.at([], () => transaction(db, unlist))
-  }
 }

@@ -1,7 +1,8 @@
-import { transaction } from '../../storage/metadata/database.ts'
+import { type Transaction, transaction } from '../../storage/metadata/database.ts'
 import {
   deleteRetiredRepository,
   emptyRepository,
+  findRepositoryState,
   forgetRepository,
   judgeRepository,
   waitBriefly,
@@ -11,50 +12,72 @@ import {
   type QueuedGarbage,
   removeFromQueue,
 } from '../../storage/metadata/gc-queue.ts'
-import { lockRepositoryAlone, type RepositoryId } from '../../storage/metadata/repositories.ts'
+import {
+  lockRepositoryAlone,
+  type RepositoryId,
+  unlistIfEmpty,
+} from '../../storage/metadata/repositories.ts'
 import type { Attempts } from './attempts.ts'
 import type { Collecting } from './collecting.ts'
 import { repositoryIdOf } from './keys.ts'
 
 const BATCH = 100
 
-/** Looks at deleted repositories, and deletes what those hold that cannot be restored any more. */
+/**
+ * Looks at repositories that are queued: deletes what deleted ones hold that cannot be restored any more,
+ * and takes others off the catalog that hold nothing that anybody sees.
+ */
 export async function collectRepositories(
   registry: Collecting,
   rows: readonly QueuedGarbage[],
   attempts: Attempts,
   signal?: AbortSignal,
 ): Promise<void> {
-  for (const row of rows) {
-    const { id } = row
+  for (const id of new Set(rows.map(repositoryIdOf))) {
     if (signal?.aborted === true) return
-    await attempts.at([id], async () => {
-      const keptSeconds = await collectRepository(registry, repositoryIdOf(row), signal)
-      if (keptSeconds === undefined) await removeFromQueue(registry.db, [id])
-      else await postponeGarbage(registry.db, [{ id, seconds: keptSeconds }])
+    const ids = rows.filter((row) => repositoryIdOf(row) === id).map((row) => row.id)
+    await attempts.at(ids, async () => {
+      const seconds = await collectRepository(registry, id, signal)
+      if (seconds === undefined) return removeFromQueue(registry.db, ids)
+      const waiting = ids.map((each) => ({ id: each, seconds }))
+      return postponeGarbage(registry.db, waiting)
     })
   }
 }
 
-/** @returns seconds after which to look again; undefined when it is gone, or was restored */
+/** @returns seconds after which to look again; undefined when there is nothing more to be done */
 async function collectRepository(
-  { db, keeping }: Collecting,
+  registry: Collecting,
   id: RepositoryId,
   signal: AbortSignal | undefined,
 ): Promise<number | undefined> {
+  const { db } = registry
+  // Asked before it is locked, as pushes hold it: most still hold something.
+  const state = await findRepositoryState(db, id)
+  if (state === 'gone' || state === 'in use') return undefined
   for (;;) {
     if (signal?.aborted === true) return 0
-    const outcome = await transaction(db, async (tx) => {
-      await waitBriefly(tx)
-      await lockRepositoryAlone(tx, id)
-      const judged = await judgeRepository(tx, id, keeping.undoSeconds)
-      if (judged === undefined) return { isDone: true }
-      if (judged.keptSeconds > 0) return { isDone: true, keptSeconds: judged.keptSeconds }
-      await forgetRepository(tx, id)
-      if ((await emptyRepository(tx, id, BATCH)) > 0) return { isDone: false }
-      await deleteRetiredRepository(tx, id)
-      return { isDone: true }
-    })
-    if (outcome.isDone) return outcome.keptSeconds
+    const outcome = await transaction(db, (tx) => collectSome(tx, registry, id))
+    if (outcome !== 'more') return outcome
   }
+}
+
+/** @returns 'more' when there is more to be done, or as {@link collectRepository} */
+async function collectSome(
+  tx: Transaction,
+  { keeping }: Collecting,
+  id: RepositoryId,
+): Promise<number | 'more' | undefined> {
+  await waitBriefly(tx)
+  await lockRepositoryAlone(tx, id)
+  const judged = await judgeRepository(tx, id, keeping.undoSeconds)
+  if (judged === undefined) {
+    await unlistIfEmpty(tx, id)
+    return undefined
+  }
+  if (judged.keptSeconds > 0) return judged.keptSeconds
+  await forgetRepository(tx, id)
+  if ((await emptyRepository(tx, id, BATCH)) > 0) return 'more'
+  await deleteRetiredRepository(tx, id)
+  return undefined
 }

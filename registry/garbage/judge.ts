@@ -27,7 +27,9 @@ export async function judge(
   const found = (await findManifests(db, ids)).filter((manifest) => !manifest.isRepositoryDeleted)
   const questions = found
     .filter(({ isHosted }) => isHosted)
-    .map(({ id, repository }) => ({ id, untaggedSeconds: keeping.untagged(repository) }))
+    .map(({ id, repositoryId, repository }) => {
+      return { id, repositoryId, untaggedSeconds: keeping.untagged(repository) }
+    })
   const kept = await judgeManifests(db, questions, keeping, ignored)
   return found.flatMap((manifest) => {
     if (manifest.isHosted) {

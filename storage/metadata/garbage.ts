@@ -78,8 +78,8 @@ export async function queueParents(tx: Transaction, id: ManifestId): Promise<num
 }
 
 /**
- * Deletes a manifest that is locked alone. What it listed, and what refers to it, is looked at next; so
- * is what it named, by a trigger.
+ * Deletes a manifest that is locked alone. What it listed, what refers to it, and whether the repository
+ * holds anything yet is looked at next; so is what it named, by a trigger.
  */
 export async function deleteGarbageManifest(tx: Transaction, id: ManifestId): Promise<void> {
   await tx.query({
@@ -93,7 +93,10 @@ export async function deleteGarbageManifest(tx: Transaction, id: ManifestId): Pr
            from manifests m
            join manifests referrer
              on referrer.repository_id = m.repository_id and referrer.subject_digest = m.digest
-           where m.id = $1`,
+           where m.id = $1
+           union all
+           select 'repository', m.repository_id, 'manifest collected'
+           from manifests m where m.id = $1 and m.deleted_at is null`,
     values: [id],
   })
   await tx.query({ text: 'delete from manifests where id = $1', values: [id] })
@@ -145,6 +148,25 @@ async function removeKeys(
              select id from gc_queue where kind = $1 and key = any($2) for update skip locked)`,
     values: [kind, keys],
   })
+}
+
+/** What is to be done for a repository: nothing, unless it is 'deleted', or 'empty' and listed. */
+export async function findRepositoryState(
+  db: Queryable,
+  id: RepositoryId,
+): Promise<'gone' | 'deleted' | 'empty' | 'in use'> {
+  const { rows } = await db.query<{ isDeleted: boolean; isInUse: boolean }>({
+    text: `select r.deleted_at is not null as "isDeleted",
+             not r.listed or (
+               select id from manifests m where m.repository_id = r.id and m.deleted_at is null
+               order by m.digest limit 1) is not null as "isInUse"
+           from repositories r where r.id = $1`,
+    values: [id],
+  })
+  const [row] = rows
+  if (row === undefined) return 'gone'
+  if (row.isDeleted) return 'deleted'
+  return row.isInUse ? 'in use' : 'empty'
 }
 
 /** Of a deleted repository: how many more seconds it can be restored; undefined when there is none. */
@@ -289,12 +311,15 @@ export async function sweepBlobs(
   return rows[0]!
 }
 
-/** The same for deleted repositories. @returns how many rows were added */
+/** The same for repositories that were deleted, or are listed and hold nothing. @returns how many rows were added */
 export async function sweepRepositories(db: Queryable): Promise<number> {
   const { rowCount } = await db.query({
     text: `insert into gc_queue (kind, key, reason)
            select 'repository', r.id, 'swept' from repositories r
-           where r.deleted_at is not null and not exists (
+           where (r.deleted_at is not null or r.listed and (
+               select id from manifests m where m.repository_id = r.id and m.deleted_at is null
+               order by m.digest limit 1) is null)
+             and not exists (
              select from gc_queue q where q.kind = 'repository' and q.key = r.id::text)`,
   })
   return rowCount ?? 0

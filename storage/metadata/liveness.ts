@@ -52,6 +52,7 @@ export interface Delays {
 /** A manifest to be judged, and how long those of its repository stay that nothing names. */
 export interface ManifestInQuestion {
   readonly id: ManifestId
+  readonly repositoryId: RepositoryId
   readonly untaggedSeconds: number | 'always'
 }
 
@@ -66,13 +67,12 @@ const NO_TAGS: IgnoredTags = { repositoryIds: [], names: [] }
 /** How long something stays: 'named' as long as something names it, else seconds; 0: it may go. */
 export type Keeping = 'named' | number
 
+// Each manifest above is looked at once, however many of those in question lead to it.
 const JUDGE_MANIFESTS = `with recursive up as (
-    select m.id as start, m.id, m.repository_id, m.digest, m.subject_digest,
-      m.deleted_at, m.promised_at
+    select m.id, m.repository_id, m.digest, m.subject_digest, m.deleted_at, m.promised_at
     from manifests m where m.id = any($1)
     union
-    select u.start, k.id, k.repository_id, k.digest, k.subject_digest,
-      k.deleted_at, k.promised_at
+    select k.id, k.repository_id, k.digest, k.subject_digest, k.deleted_at, k.promised_at
     from up u
     cross join lateral (
       select i.* from manifest_children e join manifests i on i.id = e.manifest_id
@@ -83,27 +83,42 @@ const JUDGE_MANIFESTS = `with recursive up as (
     ) k
     where u.deleted_at is null
   )
-  select u.start as id,
-    bool_or(u.deleted_at is null and (w.untagged_seconds is null or exists (
+  select u.id,
+    u.deleted_at is null and (w.untagged_seconds is null or exists (
       select from tags t where t.manifest_id = u.id and not exists (
-        select from unnest($5::bigint[], $6::text[]) as i (repository_id, name)
-        where i.repository_id = t.repository_id and i.name = t.name)))) as named,
-    extract(epoch from max(greatest(
+        select from unnest($6::bigint[], $7::text[]) as i (repository_id, name)
+        where i.repository_id = t.repository_id and i.name = t.name))) as named,
+    extract(epoch from greatest(
       case when u.deleted_at is null
-        then u.promised_at + make_interval(secs => greatest($3, w.untagged_seconds)) end,
+        then u.promised_at + make_interval(secs => greatest($4, w.untagged_seconds)) end,
       case when u.deleted_at > coalesce(r.forgotten_before, '-infinity')
-        then u.deleted_at + make_interval(secs => $4) end,
-      (select max(e.at) + make_interval(secs => $4) from tag_events e
+        then u.deleted_at + make_interval(secs => $5) end,
+      (select max(e.at) + make_interval(secs => $5) from tag_events e
        where e.repository_id = u.repository_id and e.from_digest = u.digest
          and e.cause is distinct from 'garbage'
          and e.at > coalesce(r.forgotten_before, '-infinity')),
       (select max(l.expires_at) from leases l
        where l.digest = u.digest and l.repository_id = u.repository_id)
-    )) - now())::float8 as seconds
+    ) - now())::float8 as seconds,
+    case when u.deleted_at is null then array(
+      select e.manifest_id from manifest_children e
+      where e.repository_id = u.repository_id and e.digest = u.digest
+      union all
+      select s.id from manifests s
+      where s.repository_id = u.repository_id and s.digest = u.subject_digest
+    ) else '{}' end as above
   from up u
   join repositories r on r.id = u.repository_id
-  join unnest($1::bigint[], $2::float8[]) as w (id, untagged_seconds) on w.id = u.start
-  group by u.start`
+  join unnest($2::bigint[], $3::float8[]) as w (id, untagged_seconds) on w.id = r.id`
+
+interface Judged {
+  readonly id: ManifestId
+  /** Whether itself is named, and for how long itself is kept. */
+  readonly named: boolean
+  readonly seconds: number | null
+  /** What keeps it by being kept. */
+  readonly above: readonly ManifestId[]
+}
 
 /**
  * How long each of some manifests of hosted repositories stays. Each is kept by what keeps itself and
@@ -115,19 +130,36 @@ export async function judgeManifests(
   { graceSeconds, undoSeconds }: Delays,
   ignored: IgnoredTags = NO_TAGS,
 ): Promise<Map<ManifestId, Keeping>> {
-  const { rows } = await db.query<{ id: ManifestId; named: boolean; seconds: number | null }>({
+  const policies = new Map(manifests.map((each) => [each.repositoryId, each.untaggedSeconds]))
+  const { rows } = await db.query<Judged>({
     name: 'judge_manifests',
     text: JUDGE_MANIFESTS,
     values: [
       manifests.map(({ id }) => id),
-      manifests.map(({ untaggedSeconds: seconds }) => (seconds === 'always' ? null : seconds)),
+      [...policies.keys()],
+      [...policies.values()].map((seconds) => (seconds === 'always' ? null : seconds)),
       graceSeconds,
       undoSeconds,
       ignored.repositoryIds,
       ignored.names,
     ],
   })
-  return new Map(rows.map(({ id, named, seconds }) => [id, keepingOf(named, seconds)]))
+  const judged = new Map(rows.map((row) => [row.id, row]))
+  const found = manifests.filter(({ id }) => judged.has(id))
+  return new Map(found.map(({ id }) => [id, keepingAbove(judged, id)]))
+}
+
+/** What keeps a manifest longest, of itself and all above it. */
+function keepingAbove(judged: ReadonlyMap<ManifestId, Judged>, first: ManifestId): Keeping {
+  const seen = new Set([first])
+  let longest = 0
+  for (const id of seen) {
+    const { named = false, seconds = 0, above = [] } = judged.get(id) ?? {}
+    if (named) return 'named'
+    longest = Math.max(longest, seconds ?? 0)
+    for (const each of above) seen.add(each) // and comes to it later
+  }
+  return longest
 }
 
 export type BlobDelays = Pick<Delays, 'graceSeconds' | 'blobSeconds'>
