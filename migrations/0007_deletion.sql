@@ -130,8 +130,8 @@ begin
     select digest into before_digest from manifests where id = old.manifest_id;
   end if;
   if tg_op = 'DELETE' then
-    -- A repository that is being deleted takes its history with it.
-    if exists (select from repositories where id = old.repository_id) then
+    -- A repository that goes takes its history with it.
+    if exists (select from repositories where id = old.repository_id and name is not null) then
       insert into tag_events (repository_id, name, from_digest, actor, cause)
       values (old.repository_id, old.name, before_digest,
               nullif(current_setting('slipway.actor', true), ''), cause);
@@ -144,7 +144,8 @@ begin
     end if;
   end if;
   if tg_op <> 'INSERT' and before_digest is distinct from after_digest and before_digest is not null
-     and exists (select from repositories where id = old.repository_id and kind = 'hosted') then
+     and exists (select from repositories
+                 where id = old.repository_id and kind = 'hosted' and name is not null) then
     insert into gc_queue (kind, key, reason)
     values ('manifest', old.manifest_id::text,
             case tg_op when 'DELETE' then 'tag deleted' else 'tag moved' end);
@@ -161,7 +162,38 @@ begin
 end
 $$;
 
+-- They find what was deleted, and a client that they tell so lists it without pushing it again.
+create function fill_child() returns trigger language plpgsql as $$
+begin
+  select repository_id into new.repository_id from manifests where id = new.manifest_id;
+  update manifests set deleted_at = null, promised_at = now()
+  where repository_id = new.repository_id and digest = new.digest and deleted_at is not null;
+  return new;
+end
+$$;
+
+-- What they push is there again, and so is a blob that was being deleted; they write neither down.
+create function revive_manifest() returns trigger language plpgsql as $$
+begin
+  new.deleted_at := null;
+  new.promised_at := now();
+  return new;
+end
+$$;
+
+create function revive_blob() returns trigger language plpgsql as $$
+begin
+  new.promised_at := now();
+  return new;
+end
+$$;
+
+create trigger manifests_revive before update of media_type on manifests
+  for each row when (new.promised_at = old.promised_at) execute function revive_manifest();
+create trigger blobs_revive before update of state on blobs
+  for each row when (new.state = 'live' and new.promised_at = old.promised_at)
+  execute function revive_blob();
 create trigger manifest_blobs_fill before insert on manifest_blobs
   for each row when (new.repository_id is null) execute function fill_edge_repository();
 create trigger manifest_children_fill before insert on manifest_children
-  for each row when (new.repository_id is null) execute function fill_edge_repository();
+  for each row when (new.repository_id is null) execute function fill_child();

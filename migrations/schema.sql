@@ -1,5 +1,17 @@
 -- What the migrations make, in full. Written by npm run schema.
 
+CREATE OR REPLACE FUNCTION public.fill_child()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  select repository_id into new.repository_id from manifests where id = new.manifest_id;
+  update manifests set deleted_at = null, promised_at = now()
+  where repository_id = new.repository_id and digest = new.digest and deleted_at is not null;
+  return new;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.fill_edge_repository()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -34,8 +46,8 @@ begin
     select digest into before_digest from manifests where id = old.manifest_id;
   end if;
   if tg_op = 'DELETE' then
-    -- A repository that is being deleted takes its history with it.
-    if exists (select from repositories where id = old.repository_id) then
+    -- A repository that goes takes its history with it.
+    if exists (select from repositories where id = old.repository_id and name is not null) then
       insert into tag_events (repository_id, name, from_digest, actor, cause)
       values (old.repository_id, old.name, before_digest,
               nullif(current_setting('slipway.actor', true), ''), cause);
@@ -48,7 +60,8 @@ begin
     end if;
   end if;
   if tg_op <> 'INSERT' and before_digest is distinct from after_digest and before_digest is not null
-     and exists (select from repositories where id = old.repository_id and kind = 'hosted') then
+     and exists (select from repositories
+                 where id = old.repository_id and kind = 'hosted' and name is not null) then
     insert into gc_queue (kind, key, reason)
     values ('manifest', old.manifest_id::text,
             case tg_op when 'DELETE' then 'tag deleted' else 'tag moved' end);
@@ -66,6 +79,27 @@ begin
     return old;
   end if;
   raise exception 'audit events are not changed';
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.revive_blob()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  new.promised_at := now();
+  return new;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.revive_manifest()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  new.deleted_at := null;
+  new.promised_at := now();
+  return new;
 end
 $function$;
 
@@ -136,6 +170,7 @@ create table blobs (
 CREATE INDEX blobs_by_location ON public.blobs USING hash (location);
 CREATE INDEX blobs_by_verification ON public.blobs USING btree (verified_at, digest) WHERE (state = 'live'::text);
 CREATE INDEX blobs_not_live ON public.blobs USING btree (digest) WHERE (state <> 'live'::text);
+CREATE TRIGGER blobs_revive BEFORE UPDATE OF state ON public.blobs FOR EACH ROW WHEN (((new.state = 'live'::text) AND (new.promised_at = old.promised_at))) EXECUTE FUNCTION revive_blob();
 
 create table credentials (
   id uuid not null,
@@ -282,7 +317,7 @@ create table manifest_children (
   constraint manifest_children_manifest_id_fkey FOREIGN KEY (manifest_id) REFERENCES manifests(id) ON DELETE CASCADE
 );
 CREATE INDEX manifest_children_by_use ON public.manifest_children USING btree (repository_id, digest);
-CREATE TRIGGER manifest_children_fill BEFORE INSERT ON public.manifest_children FOR EACH ROW WHEN ((new.repository_id IS NULL)) EXECUTE FUNCTION fill_edge_repository();
+CREATE TRIGGER manifest_children_fill BEFORE INSERT ON public.manifest_children FOR EACH ROW WHEN ((new.repository_id IS NULL)) EXECUTE FUNCTION fill_child();
 
 create table manifests (
   id bigint generated always as identity not null,
@@ -306,6 +341,7 @@ create table manifests (
 CREATE INDEX manifests_by_subject ON public.manifests USING btree (repository_id, subject_digest, id) WHERE (subject_digest IS NOT NULL);
 CREATE INDEX manifests_by_use ON public.manifests USING btree (used_at) WHERE (used_at IS NOT NULL);
 CREATE INDEX manifests_deleted ON public.manifests USING btree (repository_id, deleted_at) WHERE (deleted_at IS NOT NULL);
+CREATE TRIGGER manifests_revive BEFORE UPDATE OF media_type ON public.manifests FOR EACH ROW WHEN ((new.promised_at = old.promised_at)) EXECUTE FUNCTION revive_manifest();
 
 create table migrations (
   version integer not null,

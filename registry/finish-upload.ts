@@ -2,7 +2,7 @@ import { type Digest, type DigestAlgorithm, splitDigest } from '../oci/digest.ts
 import { RegistryError } from '../oci/errors.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { Upload } from '../storage/blob/blob-store.ts'
-import { findBlob } from '../storage/metadata/blobs.ts'
+import { promiseBlob } from '../storage/metadata/blobs.ts'
 import { saveSealedUpload, type UploadKey } from '../storage/metadata/uploads.ts'
 import { append, type Chunk } from './append.ts'
 import { publishUpload } from './publish.ts'
@@ -48,7 +48,7 @@ async function isRepeated(
   digest: Digest,
   chunk: Chunk | undefined,
 ): Promise<boolean> {
-  if ((await findBlob(db, repository, digest)) === undefined) return false
+  if (!(await promiseBlob(db, repository, digest))) return false
   if (chunk === undefined) return true
   const hash = new NativeHash(splitDigest(digest).algorithm)
   for await (const bytes of chunk.body as AsyncIterable<Buffer>) hash.update(bytes)

@@ -17,6 +17,8 @@ import { digestOf } from './keys.ts'
 
 /** Blobs that are locked at a time. */
 const BATCH = 20
+/** Links that are told one by one. */
+const MANY_LINKS = 200
 
 /** What went. */
 export interface CollectedBlobs {
@@ -96,6 +98,8 @@ async function markBlobs(
   const garbage = judged.filter((each) => each.keeping === 0).map(({ digest }) => digest)
   if (garbage.length === 0) return []
   const { blobs, links } = await markGarbageBlobs(tx, garbage)
-  await Promise.all(links.map(revoke))
+  // Of many it is told in one word: all that is remembered is then forgotten.
+  if (links.length > MANY_LINKS) await revoke({})
+  else await Promise.all(links.map(revoke))
   return blobs
 }

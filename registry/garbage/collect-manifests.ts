@@ -20,6 +20,9 @@ import type { Attempts } from './attempts.ts'
 import type { Collecting } from './collecting.ts'
 import { type Judgement, judge } from './judge.ts'
 
+/** Tags that others are told of in one message. */
+const TOLD_TAGS = 50
+
 /** Looks at manifests that are queued, and deletes those that nothing keeps. @returns how many */
 export async function collectManifests(
   registry: Collecting,
@@ -91,7 +94,7 @@ async function collectManifest(
   { id, digest, repositoryId, repository }: ReviewedManifest,
 ): Promise<End> {
   await waitBriefly(tx)
-  if (!(await lockRepository(tx, repositoryId))) return 'kept'
+  if (!(await lockRepository(tx, repositoryId, repository))) return 'kept'
   const fallbackTags = await listFallbackTags(tx, repositoryId, digest)
   await lockTags(tx, repositoryId, fallbackTags)
   if (!(await lockManifestAlone(tx, id))) return 'kept'
@@ -103,5 +106,8 @@ async function collectManifest(
   await revoke({ repository, digest })
   await deleteGarbageManifest(tx, id)
   if (fallbackTags.length > 0) await deleteFallbackTags(tx, repositoryId, fallbackTags)
+  for (let first = 0; first < fallbackTags.length; first += TOLD_TAGS) {
+    await revoke({ repository, tags: fallbackTags.slice(first, first + TOLD_TAGS) })
+  }
   return 'gone'
 }

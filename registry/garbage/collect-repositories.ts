@@ -1,12 +1,5 @@
 import { type Transaction, transaction } from '../../storage/metadata/database.ts'
-import {
-  deleteRetiredRepository,
-  emptyRepository,
-  findRepositoryState,
-  forgetRepository,
-  judgeRepository,
-  waitBriefly,
-} from '../../storage/metadata/garbage.ts'
+import { waitBriefly } from '../../storage/metadata/garbage.ts'
 import {
   postponeGarbage,
   type QueuedGarbage,
@@ -17,6 +10,13 @@ import {
   type RepositoryId,
   unlistIfEmpty,
 } from '../../storage/metadata/repositories.ts'
+import {
+  deleteRetiredRepository,
+  emptyRepository,
+  findRepositoryState,
+  forgetRepository,
+  judgeRepository,
+} from '../../storage/metadata/retired-repositories.ts'
 import type { Attempts } from './attempts.ts'
 import type { Collecting } from './collecting.ts'
 import { repositoryIdOf } from './keys.ts'

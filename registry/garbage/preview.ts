@@ -1,5 +1,5 @@
 import type { RepositoryName } from '../../oci/reference.ts'
-import { type Freed, judgeRepository, listFallbackTags } from '../../storage/metadata/garbage.ts'
+import { type Freed, listFallbackTags } from '../../storage/metadata/garbage.ts'
 import {
   listBelow,
   listManifestIds,
@@ -10,6 +10,7 @@ import {
 import type { GarbageKind } from '../../storage/metadata/gc-queue.ts'
 import type { ManifestId, ReviewedManifest } from '../../storage/metadata/liveness.ts'
 import type { RepositoryId } from '../../storage/metadata/repositories.ts'
+import { judgeRepository } from '../../storage/metadata/retired-repositories.ts'
 import type { Registry } from '../registry.ts'
 import { judge } from './judge.ts'
 import { digestOf, repositoryIdOf } from './keys.ts'

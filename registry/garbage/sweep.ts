@@ -4,7 +4,7 @@ import {
   sweepBlobs,
   sweepManifests,
   sweepRepositories,
-} from '../../storage/metadata/garbage.ts'
+} from '../../storage/metadata/garbage-sweep.ts'
 import { withClaimedWork } from '../claimed-work.ts'
 import type { Registry } from '../registry.ts'
 

@@ -121,7 +121,8 @@ async function deleteBatch(
 ): Promise<readonly Tag[]> {
   const { id, name } = each.repository
   const tags = batch.map(({ tag }) => tag)
-  if (!(await lockRepository(tx, id))) return []
+  // By another name other rules cover it.
+  if (!(await lockRepository(tx, id, name))) return []
   await lockTags(tx, id, tags)
   // What they name, and when they were pushed, cannot change any more.
   const standing = await findStandingTags(tx, id, tags)

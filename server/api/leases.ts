@@ -108,7 +108,8 @@ export const LEASES: readonly Endpoint[] = [
 /** Who may push may keep what is there; an administrator anything. */
 function requireRight(access: Access, repository: RepositoryName | undefined): void {
   if (repository === undefined) return access.requireAdmin()
-  if (access.allows(repository, 'push')) return
+  // Right by some tags is none over what others need.
+  if (access.allows(repository, 'push')) return access.requireWhole(repository, 'push')
   if (access.isAdmin) access.requireAdmin()
   else access.require(repository, 'push')
 }

@@ -45,7 +45,7 @@ const repositorySizes = z.strictObject({
 
 const tagSizes = z.strictObject({
   tag: z.string(),
-  digest: z.string(),
+  digest: z.string().nullable().meta({ description: 'null: the caller may not pull the tag.' }),
   ...sizeFields,
   freedBytes: bytes.meta({ description: 'What deleting it frees, with what goes with it.' }),
 })
@@ -112,7 +112,8 @@ export const SIZES: readonly Endpoint[] = [
         list: (page) => sizesOfTags(db, name, page),
         show: ({ tag, digest, ...sizes }) => ({
           tag: String(tag),
-          digest: String(digest),
+          // By its digest it could be pulled.
+          digest: ctx.state.access.allows(name, 'pull', tag) ? String(digest) : null,
           ...sizes,
         }),
         cursor: ({ tag }) => tag,

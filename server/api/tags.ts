@@ -17,7 +17,7 @@ import { limit, pageSchema, showPage } from './page.ts'
 import { recorded } from './recorded.ts'
 
 const namedDigest = z.strictObject({
-  digest: z.string(),
+  digest: z.string().nullable().meta({ description: 'null: the caller may not pull the tag.' }),
   restorable: z.boolean().meta({ description: 'Whether the tag can be restored to it.' }),
   until: time.nullable().meta({
     description: 'Until when; null: as long as something names it, or not at all.',
@@ -38,16 +38,24 @@ export const tagChangeSchema = z.strictObject({
 
 type Shown = z.output<typeof tagChangeSchema>
 
-function showDigest(named: NamedDigest | undefined): Shown['from'] {
+/** By its digest anything could be pulled: it is for who may pull the tag. */
+function showDigest(named: NamedDigest | undefined, isReadable: boolean): Shown['from'] {
   if (named === undefined) return null
-  const { digest, isRestorable, until } = named
+  const { isRestorable, until } = named
+  const digest = isReadable ? named.digest : null
   return { digest, restorable: isRestorable, until: showTime(until) }
 }
 
 /** Who did it is told to who says who asks. */
-function showChange({ id, at, tag, from, to, actor, cause }: TagChange, access: Access): Shown {
+function showChange(
+  { id, at, tag, from, to, actor, cause }: TagChange,
+  repository: RepositoryName,
+  access: Access,
+): Shown {
   const isKnown = access.subject !== undefined || access.isEverybody
-  const change = { id, at: showTime(at), tag, from: showDigest(from), to: showDigest(to) }
+  const isReadable = access.allows(repository, 'pull', tag)
+  const named = { from: showDigest(from, isReadable), to: showDigest(to, isReadable) }
+  const change = { id, at: showTime(at), tag, ...named }
   return { ...change, actor: isKnown ? actor : null, cause }
 }
 
@@ -88,7 +96,7 @@ export const TAGS: readonly Endpoint[] = [
       return showPage(ctx, request, {
         list: (page) =>
           getTagHistory(registry, repository, { tag, before: page.after, limit: page.limit }),
-        show: (change) => showChange(change, access),
+        show: (change) => showChange(change, repository, access),
         cursor: ({ id }) => id,
         parameter: 'before',
       })

@@ -35,6 +35,8 @@ export async function markUnlinkedBlobs(
            where b.digest = any($1) and b.state = 'live'
              and not exists (select from repository_blobs l where l.digest = b.digest)
              and not exists (
+               select from leases l where l.digest = b.digest and l.expires_at > now())
+             and not exists (
                select from manifest_blobs e
                join repositories r on r.id = e.repository_id and r.kind = 'hosted'
                where e.digest = b.digest)

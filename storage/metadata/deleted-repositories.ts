@@ -13,8 +13,13 @@ export interface DeletedRepository {
   readonly until: Date
 }
 
-const RESTORABLE = `deleted_at > now() - make_interval(secs => $2)
-  and deleted_at > coalesce(forgotten_before, '-infinity')`
+/** A lease keeps all of the repository, and none can be added: what it kept until now is whole. */
+const LEASED_UNTIL = `(select max(l.expires_at) from leases l where l.repository_id = r.id)`
+
+const RESTORABLE = `deleted_at is not null and (
+  deleted_at > now() - make_interval(secs => $2)
+    and deleted_at > coalesce(forgotten_before, '-infinity')
+  or ${LEASED_UNTIL} > now())`
 
 /** One page by name, those after `after`; of several of one name the one that was deleted last. */
 export async function listDeletedRepositories(
@@ -25,8 +30,12 @@ export async function listDeletedRepositories(
 ): Promise<DeletedRepository[]> {
   const { rows } = await db.query<DeletedRepository>({
     text: `select distinct on (deleted_name) deleted_name as name, deleted_at as "deletedAt",
-             deleted_by as "deletedBy", deleted_at + make_interval(secs => $2) as until
-           from repositories
+             deleted_by as "deletedBy",
+             greatest(
+               case when deleted_at > coalesce(forgotten_before, '-infinity')
+                 then deleted_at + make_interval(secs => $2) end,
+               ${LEASED_UNTIL}) as until
+           from repositories r
            where ${RESTORABLE} and deleted_name > $1
              and deleted_name ~ all ($4) and deleted_name !~ all ($5)
            order by deleted_name, deleted_at desc limit $3`,
@@ -46,7 +55,7 @@ export async function lockDeletedRepository(
   undoSeconds: number,
 ): Promise<RepositoryId | undefined> {
   const { rows } = await tx.query<{ id: RepositoryId }>({
-    text: `select id from repositories where deleted_name = $1 and ${RESTORABLE}
+    text: `select id from repositories r where deleted_name = $1 and ${RESTORABLE}
            order by deleted_at desc limit 1 for update`,
     values: [name, undoSeconds],
   })

@@ -5,6 +5,7 @@ import type { Digest } from '../../oci/digest.ts'
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts'
 import { finishRemovals, removeBlobs } from '../../registry/blob-removal.ts'
 import { readBlob, statBlob } from '../../registry/blobs.ts'
+import { addLease, removeLease } from '../../registry/leases.ts'
 import type { Registry } from '../../registry/registry.ts'
 import { requireRepository } from '../../registry/repositories.ts'
 import { lockBlobsAlone, markUnlinkedBlobs } from '../../storage/metadata/blob-removal.ts'
@@ -87,6 +88,18 @@ function describeRemoval(openStorage: () => TestStorage | undefined): void {
     expect(await unlink(digest, other)).toEqual([])
     expect(await stateOf(registry, digest)).toBe('live')
     await expectReadable(digest, content)
+  })
+
+  it('does not begin while there is a lease on it', async () => {
+    const { digest } = await pushed()
+    const lease = { repository, digest, holder: 'h', seconds: 3600, actor: undefined }
+    await addLease(registry, lease)
+    expect(await unlink(digest)).toEqual([])
+    expect(await stateOf(registry, digest)).toBe('live')
+    await removeLease(registry, lease)
+    const marked = await unlink(digest)
+    expect(marked).toHaveLength(1)
+    expect(await removeBlobs(registry, marked)).toHaveLength(1)
   })
 
   it('goes on after a crash before the bytes went', async () => {

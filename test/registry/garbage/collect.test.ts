@@ -1,8 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Digest, digestOf } from '../../../oci/digest.ts'
+import { digestOf } from '../../../oci/digest.ts'
 import { OCI_MANIFEST } from '../../../oci/media-types.ts'
-import { parseTag, type RepositoryName } from '../../../oci/reference.ts'
-import { sweepGarbage } from '../../../registry/garbage/sweep.ts'
+import { parseTag } from '../../../oci/reference.ts'
+import { finishUpload } from '../../../registry/finish-upload.ts'
 import { deleteManifest } from '../../../registry/manifests.ts'
 import {
   deleteRepository,
@@ -11,34 +12,15 @@ import {
 } from '../../../registry/repositories.ts'
 import { deleteTag } from '../../../registry/tags.ts'
 import { ANYBODY, imageOf, indexOf, pushManifest } from '../push.ts'
-import { AT_ONCE, openStage, type Stage } from './stage.ts'
+import { referrerOf } from './client.ts'
+import { pushImage } from './images.ts'
+import { openStage, type Stage } from './stage.ts'
 
 let stage: Stage
 beforeAll(async () => {
   stage = await openStage()
 })
 afterAll(() => stage.test.close())
-
-/** An image of one layer of its own, below a tag when one is named. */
-async function pushImage(
-  { registry, pushBlob }: Stage,
-  repository: RepositoryName,
-  text: string,
-  tag?: string,
-) {
-  const layer = await pushBlob(repository, text)
-  const reference = tag === undefined ? {} : { reference: tag }
-  return {
-    layer,
-    manifest: await pushManifest(registry, repository, imageOf([layer], text), reference),
-  }
-}
-
-function referrerOf(subject: Digest, note: string): Buffer {
-  const descriptor = { mediaType: OCI_MANIFEST, digest: subject, size: 1 }
-  const image: object = JSON.parse(imageOf([], note).toString())
-  return Buffer.from(JSON.stringify({ ...image, subject: descriptor }))
-}
 
 describe('collecting', () => {
   it('frees an image whose tag was deleted: manifest, row, bytes and links', async () => {
@@ -288,6 +270,18 @@ describe('what is kept for a while', () => {
     expect(await timed.blobState(layer)).toBeUndefined()
   })
 
+  it('so does an upload that is finished once more', async () => {
+    const repository = timed.newRepository()
+    const layer = await timed.pushBlob(repository, 'finished twice')
+    await pass(90)
+    const ended = { repository, id: randomUUID(), owner: undefined }
+    await finishUpload(timed.registry, ended, layer, undefined)
+    await pass(90)
+    expect(await timed.blobState(layer)).toBe('live')
+    await pass(11)
+    expect(await timed.blobState(layer)).toBeUndefined()
+  })
+
   it('a deleted repository stays for the undo window, with all it holds', async () => {
     const repository = timed.newRepository()
     const { layer, manifest } = await pushImage(timed, repository, 'repository', 'latest')
@@ -298,34 +292,5 @@ describe('what is kept for a while', () => {
     expect(await timed.hasManifest(manifest)).toBe(false)
     await pass(51)
     expect(await timed.blobState(layer)).toBeUndefined()
-  })
-})
-
-describe('the sweep', () => {
-  it('finds what nobody queued, and nothing else', async () => {
-    const swept = await openStage(AT_ONCE)
-    const { signal } = new AbortController()
-    try {
-      const repository = swept.newRepository()
-      const { registry } = swept
-      const kept = await pushImage(swept, repository, 'kept', 'kept')
-      const child = await pushImage(swept, repository, 'child')
-      await pushManifest(registry, repository, indexOf([child.manifest]), { reference: 'index' })
-      const garbage = await pushImage(swept, repository, 'garbage')
-      const layer = await swept.pushBlob(repository, 'loose')
-      await registry.db.query('delete from gc_queue')
-      await swept.collect()
-      expect(await swept.hasManifest(garbage.manifest)).toBe(true)
-      expect(await sweepGarbage(registry, { everySeconds: 60, signal })).toBe(2)
-      expect(await sweepGarbage(registry, { everySeconds: 60, signal })).toBeUndefined()
-      expect(await sweepGarbage(registry, { everySeconds: 0, signal })).toBe(0)
-      await swept.collect()
-      expect(await swept.hasManifest(garbage.manifest)).toBe(false)
-      expect(await swept.blobState(layer)).toBeUndefined()
-      expect(await swept.hasManifest(kept.manifest)).toBe(true)
-      expect(await swept.hasManifest(child.manifest)).toBe(true)
-    } finally {
-      await swept.test.close()
-    }
   })
 })

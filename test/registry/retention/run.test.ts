@@ -1,14 +1,21 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Digest } from '../../../oci/digest.ts'
-import { parseReference, parseTag, type RepositoryName } from '../../../oci/reference.ts'
+import {
+  parseReference,
+  parseRepositoryName,
+  parseTag,
+  type RepositoryName,
+} from '../../../oci/reference.ts'
 import { getManifest } from '../../../registry/manifests.ts'
 import type { Registry } from '../../../registry/registry.ts'
+import { deleteRepository } from '../../../registry/repositories.ts'
 import { planRetention } from '../../../registry/retention/plan.ts'
 import { RetentionRefused, runRetention } from '../../../registry/retention/run.ts'
 import { deleteTag } from '../../../registry/tags.ts'
+import { restoreRepository } from '../../../registry/undo/restore-repository.ts'
 import { openTestRegistry, type TestRegistry } from '../../support/registry.ts'
 import { gate, isWaiting, stoppingAt } from '../gate.ts'
-import { imageOf, indexOf, pushManifest } from '../push.ts'
+import { ANYBODY, imageOf, indexOf, pushManifest } from '../push.ts'
 import { age, newRepository, pushTags, ruledBy, tagsOf } from './stage.ts'
 
 let test: TestRegistry
@@ -226,6 +233,15 @@ describe('a tag that is about to go', () => {
     const drop = () => deleteTag(registry, repository, parseTag('young'), undefined)
     const rules = [{ delete: { olderThan: '14d' } }, { keep: { newest: 1 } }]
     expect(await runBeside(rules, drop)).toEqual(['b']) // it was pushed a moment after a
+  })
+
+  it('stays when its repository gets a name that the rules do not cover', async () => {
+    const as = parseRepositoryName(`elsewhere/${repository}`)
+    await runBeside([{ repositories: ['keep/**'], delete: 'always' }], async () => {
+      await deleteRepository(registry, repository, ANYBODY)
+      await restoreRepository(registry, repository, { as, permits: () => true })
+    })
+    expect(await tagsOf(test, as)).toEqual(['a', 'b'])
   })
 
   it('stays when it gets a lease', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parseRepositoryName, parseTag, type RepositoryName } from '../../../oci/reference.ts'
+import { addLease } from '../../../registry/leases.ts'
 import { deleteManifest } from '../../../registry/manifests.ts'
 import { MetadataCache } from '../../../registry/metadata-cache.ts'
 import type { Registry } from '../../../registry/registry.ts'
@@ -32,10 +33,14 @@ const OF_ALL = { all: [], none: [] }
 const back = (name: RepositoryName, terms: Partial<RepositoryRestore> = {}) =>
   restoreRepository(registry, name, { permits: () => true, ...terms })
 
-/** A repository with a tag, that was deleted. */
-async function deleted() {
+/** A repository with a tag, that was deleted. @param leased seconds of a lease on its image */
+async function deleted(leased?: number) {
   const repository = stage.newRepository()
   const { manifest } = await pushImage(registry, repository, 'x')
+  if (leased !== undefined) {
+    const lease = { repository, digest: manifest, holder: 'h', seconds: leased, actor: undefined }
+    await addLease(registry, lease)
+  }
   await deleteRepository(registry, repository, { ...ANYBODY, actor: 'user:ann' })
   return { repository, manifest }
 }
@@ -65,6 +70,19 @@ describe('a repository that was deleted', () => {
     await stage.collect()
     expect(await pullWhole(registry, repository, 'x')).toEqual([manifest])
     await pushManifest(registry, repository, imageOf([], 'goes on'), { reference: 'y' })
+  })
+
+  it('comes back as long as a lease keeps it, also when the window is over', async () => {
+    const { repository, manifest } = await deleted(2 * AN_HOUR.undoSeconds)
+    await stage.age(AN_HOUR.undoSeconds + 60)
+    await stage.bringDue()
+    await stage.collect()
+    expect(await stage.hasManifest(manifest)).toBe(true)
+    const all = await getDeletedRepositories(registry, ALL, OF_ALL)
+    const found = all.find(({ name }) => name === repository)!
+    expect(found.until.getTime()).toBeGreaterThan(Date.now())
+    await back(repository)
+    expect(await pullWhole(registry, repository, 'x')).toEqual([manifest])
   })
 
   it('under another name takes no push to the old one of a process that did not hear of it', async () => {
@@ -161,6 +179,13 @@ describe('a repository that cannot be restored', () => {
     await expect(back(repository)).rejects.toMatchObject({
       details: [`${repository}: no repository of that name was deleted, or it is gone`],
     })
+  })
+
+  it('is one whose window is over, and its lease as well', async () => {
+    const { repository } = await deleted(2 * AN_HOUR.undoSeconds)
+    await stage.age(2 * AN_HOUR.undoSeconds + 60)
+    expect(await deletedNames()).not.toContain(repository)
+    await expect(back(repository)).rejects.toMatchObject({ code: 'NAME_UNKNOWN' })
   })
 
   it('is one that was forgotten, or never was there', async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { sha256 } from '../../acceptance/client.ts'
-import { type Api, follow, itemsOf } from './json.ts'
+import { type Api, codeOf, follow, itemsOf } from './json.ts'
 import { UndoStage } from './undo-stage.ts'
 
 let stage: UndoStage
@@ -49,6 +49,23 @@ describe('leases by the API', () => {
     expect((await as['push']!('DELETE', `/leases${query}`)).status).toBe(404)
     await expect.poll(() => recorded('lease.remove')).toContain(`user:push ${digest} done`)
     expect(await recorded('lease.add')).toContain(`user:push ${digest} done`)
+  })
+
+  it('are no matter of who may push only some tags', async () => {
+    const digest = await push('dev-1')
+    await keep(admin, { digest, holder: 'cluster' })
+    const query = `?repository=${repository}&digest=${digest}&holder=cluster`
+    const answers = [
+      await as['dev']!('DELETE', `/leases${query}`),
+      await as['dev']!('GET', `/leases?repository=${repository}`),
+      await keep(as['dev']!, { digest, holder: 'dev' }),
+    ]
+    expect(answers.map((each) => [each.status, codeOf(each)])).toEqual(
+      answers.map(() => [403, 'DENIED']),
+    )
+    const left = itemsOf(await admin('GET', `/leases?repository=${repository}`))
+    expect(left.map(({ holder }) => holder)).toEqual(['cluster'])
+    await expect.poll(() => recorded('lease.remove')).toEqual([`user:dev ${digest} denied`])
   })
 
   it('refuse what is malformed, and what is not there', async () => {

@@ -10,6 +10,7 @@ describe('sizes in the API', () => {
   let running: RunningRegistry
   let admin: Api
   let ada: Api
+  let ben: Api
   let anonymous: Api
   let manifest: Digest
   beforeAll(async () => {
@@ -17,9 +18,11 @@ describe('sizes in the API', () => {
     const { access, registry } = running.registry
     admin = apiOf(running.client, await addUser(access, 'root', { admin: true }))
     ada = apiOf(running.client, await addUser(access, 'ada'))
+    ben = apiOf(running.client, await addUser(access, 'ben'))
     anonymous = apiOf(running.client, undefined)
     const grant = { effect: 'allow', repositories: ['team/*'], actions: ['pull'] }
     await admin('POST', '/grants', { ...grant, subject: 'user:ada' })
+    await admin('POST', '/grants', { ...grant, subject: 'user:ben', tags: ['one'] })
     const [team, secret] = [
       await ensureRepository(registry.db, parseRepositoryName('team/app')),
       await ensureRepository(registry.db, parseRepositoryName('secret/app')),
@@ -73,6 +76,13 @@ describe('sizes in the API', () => {
       freedBytes: 10,
     })
     expect(pages[1]?.[0]).toMatchObject({ totalBytes: 220, uniqueBytes: 0, freedBytes: 0 })
+  })
+
+  it('are those of tags without the digests of tags that the caller may not pull', async () => {
+    const sizes = itemsOf(await ada('GET', '/sizes/tags?repository=team/app'))
+    const expected = sizes.map((each) => (each['tag'] === 'one' ? each : { ...each, digest: null }))
+    expect(itemsOf(await ben('GET', '/sizes/tags?repository=team/app'))).toEqual(expected)
+    expect(expected.map(({ digest }) => digest)).toEqual([manifest, null, null])
   })
 
   it('tell what a selection frees', async () => {
