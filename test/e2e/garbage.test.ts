@@ -17,7 +17,7 @@ const AT_ONCE = {
   SLIPWAY_GC_BLOB_SECONDS: '0',
   SLIPWAY_GC_GRACE_SECONDS: '5',
 }
-const ROUNDS = 5
+const ROUNDS = 3
 
 describe('deleting and pushing again while everything that is garbage goes at once', () => {
   let workspace: Workspace

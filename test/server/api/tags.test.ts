@@ -166,20 +166,16 @@ describe('tags by the API', () => {
   })
 
   it('have a history that names to who may pull some tags only what those named', async () => {
-    for (const tag of ['internal-1', 'dev-1']) {
-      await push(tag)
-      await push(tag)
-    }
+    for (const tag of ['internal-1', 'internal-1']) await push(tag)
+    const [first, second] = [await push('dev-1'), await push('dev-1')]
     const path = `/tags/history?repository=${repository}`
-    const shown = itemsOf(await as['pull']!('GET', path))
     const unnamed = { digest: null, restorable: true }
     expect(itemsOf(await as['dev']!('GET', path))).toMatchObject([
-      { tag: 'dev-1', from: shown[0]!['from'], to: shown[0]!['to'] },
-      { tag: 'dev-1', from: null, to: shown[1]!['to'] },
+      { tag: 'dev-1', from: { digest: first }, to: { digest: second } },
+      { tag: 'dev-1', from: null, to: { digest: first } },
       { tag: 'internal-1', from: unnamed, to: unnamed },
       { tag: 'internal-1', from: null, to: unnamed },
     ])
-    expect(shown[0]!['to']).toMatchObject({ digest: await digestOfTag('dev-1') })
   })
 
   it('have a history that does not tell strangers who it was', async () => {
