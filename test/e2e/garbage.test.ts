@@ -62,6 +62,8 @@ describe('deleting and pushing again while everything that is garbage goes at on
     await builder.docker('push', image)
     const puller = await startDockerd(workspace, 'puller')
     await puller.docker('pull', image)
+    const repository = `${slipway.host}/garbage/docker`
+    expect(await puller.digestOf(repository)).toBe(await builder.digestOf(repository))
     await deleteByDigest('garbage/docker', 'latest')
     await until('all are gone', nothingIsStored)
   })
@@ -86,10 +88,8 @@ describe('deleting and pushing again while everything that is garbage goes at on
     expect(await verifiedDigests(back)).toEqual(await verifiedDigests(layout.directory))
     const status = await runSlipway(['gc', 'status', '--data', slipway.dataDirectory, '--json'])
     expect(JSON.parse(status).freedToday.blobs).toBeGreaterThan(0)
-    const why = await runSlipway([
-      ...['gc', 'why', '--data', slipway.dataDirectory],
-      `garbage/skopeo@${layout.root.digest}`,
-    ])
+    const content = `garbage/skopeo@${layout.root.digest}`
+    const why = await runSlipway(['gc', 'why', '--data', slipway.dataDirectory, content])
     expect(why).toContain('tagged kept')
   })
 })

@@ -18,7 +18,7 @@ export type Freed = Awaited<ReturnType<typeof collectGarbage>>
  *
  * @returns undefined when it ended without
  */
-export async function collectUntil(
+async function collectUntil(
   registry: Registry,
   stops: (at: FaultPoint, step: number) => boolean,
 ): Promise<Stopped<Freed> | undefined> {
