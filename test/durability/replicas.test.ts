@@ -38,7 +38,9 @@ describe('two replicas', () => {
 
   beforeAll(async () => {
     workspace = await openWorkspace()
-    const shared = await startReplicas(workspace, ['replica-a', 'replica-b'])
+    // What is remembered shows in the statements: the collector makes some every few seconds.
+    const quiet = { 'gc.intervalSeconds': '3600' }
+    const shared = await startReplicas(workspace, ['replica-a', 'replica-b'], quiet)
     pool = shared.pool
     ;[a, b] = shared.replicas as [Replica, Replica]
     await CONTAINERD.push({ host: () => a.server.host, repository }, config)
