@@ -1,4 +1,5 @@
-import { Counter, Gauge, type Registry as Series } from 'prom-client'
+import type { Registry as Series } from 'prom-client'
+import { registerAsked, registerTotal } from './asked-series.ts'
 
 /** What this process collected, and whether collecting keeps up. */
 export interface GarbageSource {
@@ -11,41 +12,20 @@ export interface GarbageSource {
   readonly overdueSeconds: () => Promise<number>
 }
 
-type Total = keyof ReturnType<GarbageSource['totals']>
+const MANIFESTS = { name: 'gc_manifests_total', help: 'manifests that were collected' }
+const BLOBS = { name: 'gc_blobs_total', help: 'blobs that were collected' }
+const BYTES = { name: 'gc_freed_bytes_total', help: 'bytes of these blobs' }
+const OVERDUE = {
+  name: 'gc_overdue_seconds',
+  help: 'how long the oldest garbage that is due has waited',
+}
 
-const COUNTERS: readonly (readonly [string, string, Total])[] = [
-  ['manifests_total', 'manifests that were collected', 'manifests'],
-  ['blobs_total', 'blobs that were collected', 'blobs'],
-  ['freed_bytes_total', 'bytes of these blobs', 'bytes'],
-]
-
-/** Numbers that are asked for when somebody looks. */
 export function registerGarbageSeries(
   series: Series,
   { totals, overdueSeconds }: GarbageSource,
 ): void {
-  const registers = [series]
-  for (const [name, help, total] of COUNTERS) {
-    const counter: Counter = new Counter({
-      name: `slipway_gc_${name}`,
-      help,
-      registers,
-      collect: () => {
-        counter.reset()
-        counter.inc(totals()[total])
-      },
-    })
-  }
-  const gauge: Gauge = new Gauge({
-    name: 'slipway_gc_overdue_seconds',
-    help: 'how long the oldest garbage that is due has waited',
-    registers,
-    collect: async () => {
-      gauge.reset()
-      // Without the database there is no value at all: zero would be wrong.
-      const seconds = await overdueSeconds().catch(() => undefined)
-      if (seconds === undefined) gauge.remove()
-      else gauge.set(seconds)
-    },
-  })
+  registerTotal(series, MANIFESTS, () => totals().manifests)
+  registerTotal(series, BLOBS, () => totals().blobs)
+  registerTotal(series, BYTES, () => totals().bytes)
+  registerAsked(series, OVERDUE, overdueSeconds)
 }

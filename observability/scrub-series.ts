@@ -1,4 +1,5 @@
-import { Counter, Gauge, type Registry as Series } from 'prom-client'
+import type { Registry as Series } from 'prom-client'
+import { registerAsked, registerTotal } from './asked-series.ts'
 
 /** What the scrub did in this process, and what it left to be done. */
 export interface ScrubSource {
@@ -11,38 +12,20 @@ export interface ScrubSource {
   readonly waiting: () => Promise<number>
 }
 
-type Total = keyof ReturnType<ScrubSource['totals']>
+const BLOBS = { name: 'scrub_blobs_total', help: 'blobs read and found to be whole' }
+const BYTES = { name: 'scrub_bytes_total', help: 'bytes of these blobs' }
+const QUARANTINED = {
+  name: 'scrub_quarantined_total',
+  help: 'blobs found to be damaged or missing',
+}
+const WAITING = {
+  name: 'scrub_quarantined_blobs',
+  help: 'blobs whose bytes have to be brought again',
+}
 
-const COUNTERS: readonly (readonly [string, string, Total])[] = [
-  ['blobs_total', 'blobs read and found to be whole', 'blobs'],
-  ['bytes_total', 'bytes of these blobs', 'bytes'],
-  ['quarantined_total', 'blobs found to be damaged or missing', 'quarantined'],
-]
-
-/** Numbers that are asked for when somebody looks. */
 export function registerScrubSeries(series: Series, { totals, waiting }: ScrubSource): void {
-  const registers = [series]
-  for (const [name, help, total] of COUNTERS) {
-    const counter: Counter = new Counter({
-      name: `slipway_scrub_${name}`,
-      help,
-      registers,
-      collect: () => {
-        counter.reset()
-        counter.inc(totals()[total])
-      },
-    })
-  }
-  const gauge: Gauge = new Gauge({
-    name: 'slipway_scrub_quarantined_blobs',
-    help: 'blobs whose bytes have to be brought again',
-    registers,
-    collect: async () => {
-      gauge.reset()
-      // Without the database it is left as zero would be wrong: no value at all.
-      const count = await waiting().catch(() => undefined)
-      if (count === undefined) gauge.remove()
-      else gauge.set(count)
-    },
-  })
+  registerTotal(series, BLOBS, () => totals().blobs)
+  registerTotal(series, BYTES, () => totals().bytes)
+  registerTotal(series, QUARANTINED, () => totals().quarantined)
+  registerAsked(series, WAITING, waiting)
 }

@@ -75,6 +75,18 @@ it('keeps referrers 10,000 levels away from what has a tag, in time', async () =
   expect(await countOf(chain)).toBe(10_000)
 })
 
+it('keeps them in time also when a thousand of them are due at once', {
+  timeout: 300_000,
+}, async () => {
+  const chain = await seedChain(10_000)
+  await queueLast(chain, 1000)
+  await collectGarbage(registry)
+  expect(await failures()).toEqual([])
+  expect(await countOf(chain)).toBe(10_000)
+  const { rowCount } = await registry.db.query('select from gc_queue')
+  expect(rowCount).toBe(0)
+})
+
 it('takes all of a long chain when its root goes', { timeout: 60_000 }, async () => {
   const chain = await seedChain(200)
   await deleteTag(registry, chain.repository, parseTag('root'), undefined)
