@@ -136,7 +136,8 @@ export class S3Objects {
     try {
       await this.#writing.send(abort)
     } catch (error) {
-      if (!isUploadGone(error)) throw asStorageFailure(error)
+      // Of one that was completed Swift says that it has no such key.
+      if (!isUploadGone(error) && !isMissing(error)) throw asStorageFailure(error)
     }
   }
 
