@@ -17,6 +17,11 @@ export function isMissing(error: unknown): boolean {
   return code === 'NoSuchKey' || code === 'NotFound'
 }
 
+/** The request is not one that this make of storage understands. */
+export function isInvalid(error: unknown): boolean {
+  return codeOf(error) === 'InvalidArgument'
+}
+
 /** The multipart upload was completed or aborted, perhaps by a call whose answer was lost. */
 export function isUploadGone(error: unknown): boolean {
   return codeOf(error) === 'NoSuchUpload'

@@ -16,7 +16,7 @@ import {
 import type { ByteRange, Location } from '../blob-store.ts'
 import { createClient, type RedirectSettings, type S3Settings } from './client.ts'
 import { closerOf } from './closing.ts'
-import { asStorageFailure, isMissing, isUploadGone } from './failure.ts'
+import { asStorageFailure, isInvalid, isMissing, isUploadGone } from './failure.ts'
 import { Presigner } from './presign.ts'
 import { ServerClock } from './server-clock.ts'
 
@@ -45,6 +45,11 @@ export interface ObjectBody {
 
 /** The most that S3 gives at once. */
 const PAGE_KEYS = 1000
+
+interface UploadMarkers {
+  readonly KeyMarker?: string
+  readonly UploadIdMarker?: string
+}
 
 /**
  * The requests that the store makes, one method each. Keys are below the prefix of the settings.
@@ -225,15 +230,9 @@ export class S3Objects {
 
   /** All multipart uploads under way whose keys begin with `prefix`, `pageKeys` with each request. */
   async *everyMultipart(prefix: Location, pageKeys = PAGE_KEYS): AsyncIterable<ListedMultipart> {
-    let after: { KeyMarker: string; UploadIdMarker?: string } | undefined
+    let after: UploadMarkers | undefined
     do {
-      const list = new ListMultipartUploadsCommand({
-        Bucket: this.#settings.bucket,
-        Prefix: this.#keyOf(prefix),
-        MaxUploads: pageKeys,
-        ...after,
-      })
-      const page = await orFailure(this.#writing.send(list))
+      const page = await this.#pageOfMultiparts(prefix, pageKeys, after)
       for (const { Key: key = '', UploadId: uploadId = '', Initiated } of page.Uploads ?? []) {
         yield { key: this.#below(key), uploadId, startedAt: Initiated ?? new Date() }
       }
@@ -241,6 +240,26 @@ export class S3Objects {
       after = undefined
       if (more === true && key) after = { KeyMarker: key, ...(id && { UploadIdMarker: id }) }
     } while (after !== undefined)
+  }
+
+  async #pageOfMultiparts(prefix: Location, pageKeys: number, after: UploadMarkers = {}) {
+    const ask = (markers: UploadMarkers) =>
+      this.#writing.send(
+        new ListMultipartUploadsCommand({
+          Bucket: this.#settings.bucket,
+          Prefix: this.#keyOf(prefix),
+          MaxUploads: pageKeys,
+          ...markers,
+        }),
+      )
+    const { UploadIdMarker: id, ...byKey } = after
+    if (id === undefined) return orFailure(ask(byKey))
+    // Versity's gateway refuses the marker that it gave; no key has two uploads, so it can do without.
+    const asked = ask(after).catch((error: unknown) => {
+      if (isInvalid(error)) return ask(byKey)
+      throw error
+    })
+    return orFailure(asked)
   }
 
   /** For clients that reach the bucket at `endpoint`, or as the server does. */
