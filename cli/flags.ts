@@ -16,6 +16,21 @@ export const EXPIRES = {
   },
 } as const satisfies Record<string, ValueFlag>
 
+const STANDARD_LIMIT = 100
+const MOST = 1_000_000
+
+export const LIMIT = {
+  limit: { value: 'COUNT', text: `So many at most (default: ${STANDARD_LIMIT}).` },
+} as const satisfies Record<string, ValueFlag>
+
+/** @throws UsageError */
+export function limitOf({ values }: Pick<CommandOptions, 'values'>): number {
+  const text = values['limit'] ?? String(STANDARD_LIMIT)
+  const limit = Number(text)
+  if (/^\d+$/.test(text) && limit >= 1 && limit <= MOST) return limit
+  throw new UsageError(`--limit ${text}: expected a number from 1 to ${MOST}`)
+}
+
 export const PASSWORD_STDIN = {
   'password-stdin': 'Read the password from standard input.',
 } as const

@@ -31,6 +31,11 @@ function hex(character: string): string {
   return character.charCodeAt(0).toString(16).padStart(4, '0')
 }
 
+/** `1 blob`, `2 blobs` */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
 /** What a cell or a field may hold. */
 export type Value = string | boolean | Date | readonly string[] | undefined
 

@@ -1,8 +1,8 @@
-import { MetadataCache } from '../registry/metadata-cache.ts'
 import type { Restoring } from '../registry/undo/restore-content.ts'
 import { keepingOf } from '../server/keeping.ts'
 import { insertAuditEvents } from '../storage/metadata/audit.ts'
 import { withAccess } from './access.ts'
+import { contentOf } from './content.ts'
 import type { CommandOptions } from './usage.ts'
 
 /** What was done, for the audit trail. */
@@ -25,12 +25,9 @@ export function withRestoring<T>(
   work: (restorer: Restorer) => Promise<T>,
 ): Promise<T> {
   return withAccess(options, async ({ control, actor: { subject: actor }, config }) => {
-    const { db, changes } = control
+    const { db } = control
     const registry: Restoring = {
-      db,
-      changes,
-      // It remembers nothing: what is revoked, servers remember.
-      cache: new MetadataCache(false),
+      ...contentOf({ control }),
       keeping: keepingOf(config),
       faultPoint: () => {},
     }

@@ -1,12 +1,10 @@
 import { type AuditFilter, getAuditEvents, type StoredAuditEvent } from '../../auth/audit-pages.ts'
 import { withAccess } from '../access.ts'
-import { JSON_SWITCH } from '../flags.ts'
+import { JSON_SWITCH, LIMIT, limitOf } from '../flags.ts'
 import { printJson, printTable } from '../printing.ts'
 import { parseMoment } from '../times.ts'
 import { type Command, type CommandOptions, UsageError } from '../usage.ts'
 
-const STANDARD_LIMIT = 100
-const MOST = 1_000_000
 const PAGE = 1000
 const RESULTS = ['done', 'denied', 'failed'] as const
 const WHEN = '24h ago as 24h, or a date such as 2027-01-31, in UTC.'
@@ -24,14 +22,14 @@ export const AUDIT_COMMAND: Command = {
     address: { value: 'IP', text: 'From where.' },
     since: { value: 'WHEN', text: `Not before: ${WHEN}` },
     until: { value: 'WHEN', text: `Before: ${WHEN}` },
-    limit: { value: 'COUNT', text: `So many at most (default: ${STANDARD_LIMIT}).` },
+    ...LIMIT,
   },
   run,
 }
 
 async function run(options: CommandOptions): Promise<number> {
   const filter = filterOf(options)
-  const limit = parseLimit(options.values['limit'])
+  const limit = limitOf(options)
   await withAccess(options, async ({ control }) => {
     const events: StoredAuditEvent[] = []
     for (let left = limit, before = ''; left > 0; ) {
@@ -83,10 +81,4 @@ function parseResult(text: string | undefined): AuditFilter['result'] {
   const result = RESULTS.find((each) => each === text)
   if (text === undefined || result !== undefined) return result
   throw new UsageError(`--result ${text}: expected ${RESULTS.join(', ')}`)
-}
-
-function parseLimit(text = String(STANDARD_LIMIT)): number {
-  const limit = Number(text)
-  if (/^\d+$/.test(text) && limit >= 1 && limit <= MOST) return limit
-  throw new UsageError(`--limit ${text}: expected a number from 1 to ${MOST}`)
 }

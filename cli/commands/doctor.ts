@@ -2,10 +2,10 @@ import { pino } from 'pino'
 import { ConfigError } from '../../config/config.ts'
 import { diagnose, type Finding, type FindingKind } from '../../registry/integrity/doctor.ts'
 import { ORPHAN_SECONDS } from '../../registry/integrity/sweep.ts'
-import { MetadataCache } from '../../registry/metadata-cache.ts'
 import { openBlobStore } from '../../server/blob-store.ts'
 import { insertAuditEvents } from '../../storage/metadata/audit.ts'
 import { type Access, withAccess } from '../access.ts'
+import { contentOf } from '../content.ts'
 import { JSON_SWITCH } from '../flags.ts'
 import { print, printJson, printTable, remark } from '../printing.ts'
 import { parseMoment } from '../times.ts'
@@ -66,14 +66,11 @@ async function examine(
   { control, config, actor }: Access,
   { olderThanSeconds, report }: Examination,
 ): Promise<void> {
-  const { db, changes } = control
+  const { db } = control
   const storage = await openBlobStore(config)
   const patient = {
-    db,
-    changes,
+    ...contentOf({ control }),
     blobs: storage.store,
-    // It remembers nothing: what is revoked, servers remember.
-    cache: new MetadataCache(false),
     log: pino({ level: 'silent' }), // all of it is in the report
   }
   const repair = switches.has('repair')

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseDigest } from '../../oci/digest.ts'
-import { isRepositoryName, parseTag, type RepositoryName } from '../../oci/reference.ts'
+import { isRepositoryName, parseTag } from '../../oci/reference.ts'
 import {
   type Freed,
   previewCollection,
@@ -10,15 +10,16 @@ import {
 } from '../../registry/garbage/run.ts'
 import { getGarbageStatus, type QueueState } from '../../registry/garbage/status.ts'
 import { type Explanation, explainKeeping, type Keeper } from '../../registry/garbage/why.ts'
-import { MetadataCache } from '../../registry/metadata-cache.ts'
 import { openBlobStore } from '../../server/blob-store.ts'
 import { keepingOf } from '../../server/keeping.ts'
 import { insertAuditEvents } from '../../storage/metadata/audit.ts'
 import { findTag } from '../../storage/metadata/tags.ts'
 import { type Access, withAccess } from '../access.ts'
 import { showBytes } from '../bytes.ts'
+import { contentOf } from '../content.ts'
 import { JSON_SWITCH } from '../flags.ts'
-import { harmless, print, printJson, printTable, remark } from '../printing.ts'
+import { parseRepository } from '../images.ts'
+import { harmless, plural, print, printJson, printTable, remark } from '../printing.ts'
 import { createQuietLog } from '../quiet-log.ts'
 import { type Command, type CommandOptions, UsageError } from '../usage.ts'
 
@@ -77,11 +78,11 @@ function rowOf({ kind, due, waiting, failing, nextDueAt, lastError }: QueueState
 }
 
 function showFreed({ manifests, ...blobs }: Freed): string {
-  return `${showBlobs(blobs)}, ${manifests} manifest${manifests === 1 ? '' : 's'}`
+  return `${showBlobs(blobs)}, ${plural(manifests, 'manifest')}`
 }
 
 function showBlobs({ blobs, bytes }: Pick<Freed, 'blobs' | 'bytes'>): string {
-  return `${showBytes(bytes)} in ${blobs} blob${blobs === 1 ? '' : 's'}`
+  return `${showBytes(bytes)} in ${plural(blobs, 'blob')}`
 }
 
 async function why(options: CommandOptions): Promise<number> {
@@ -155,24 +156,18 @@ async function run(options: CommandOptions): Promise<number> {
 function termsOf({ words: [name], switches }: CommandOptions): RunTerms {
   const forgetsDeleted = switches.has('forget-deleted')
   return {
-    repository: name === undefined ? undefined : parseName(name),
+    repository: name === undefined ? undefined : parseRepository(name),
     now: forgetsDeleted || switches.has('now'),
     forgetsDeleted,
   }
-}
-
-function parseName(name: string): RepositoryName {
-  if (isRepositoryName(name)) return name
-  throw new UsageError(`${name}: expected a repository such as team/app`)
 }
 
 /** Without a server: nobody remembers anything. */
 async function runHere({ control, config }: Access, terms: RunTerms): Promise<Freed> {
   const { store: blobs, close } = await openBlobStore(config)
   try {
-    const cache = new MetadataCache(false)
     const rest = { keeping: keepingOf(config), log: createQuietLog(), faultPoint: () => {} }
-    return await runCollection({ db: control.db, cache, blobs, ...rest }, terms)
+    return await runCollection({ ...contentOf({ control }), blobs, ...rest }, terms)
   } finally {
     close()
   }

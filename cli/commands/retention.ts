@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { RegistryError } from '../../oci/errors.ts'
 import { checkRepositoryGlob } from '../../oci/glob.ts'
-import { MetadataCache } from '../../registry/metadata-cache.ts'
 import {
   type Difference,
   getRetentionRuns,
@@ -18,8 +17,9 @@ import {
 import { openRetention } from '../../server/retention.ts'
 import { type Access, withAccess } from '../access.ts'
 import { showBytes } from '../bytes.ts'
+import { contentOf } from '../content.ts'
 import { JSON_SWITCH } from '../flags.ts'
-import { print, printJson, printTable, remark, type Value } from '../printing.ts'
+import { plural, print, printJson, printTable, remark, type Value } from '../printing.ts'
 import { type Command, type CommandOptions, UsageError } from '../usage.ts'
 
 export const RETENTION_COMMANDS: readonly Command[] = [
@@ -56,10 +56,7 @@ by the same rules. Runs of servers begin an hour later at the earliest.`,
 /** What plans and runs work on, in a command. */
 function registryOf({ control, config }: Access): RetentionRegistry {
   return {
-    db: control.db,
-    changes: control.changes,
-    // It remembers nothing: what is deleted, servers remember.
-    cache: new MetadataCache(false),
+    ...contentOf({ control }),
     retention: openRetention(config, control),
     uploadLocks: { writer: randomUUID() },
     faultPoint: () => {},
@@ -138,7 +135,7 @@ function printSum({ run: { glob, deleted, kept }, bytes, isAtLeast, ...made }: P
     print('')
   }
   const freed = `${isAtLeast ? 'at least ' : ''}${showBytes(bytes)}`
-  print(`${plural(deleted)} to delete, ${kept} to keep; that frees ${freed}`)
+  print(`${plural(deleted, 'tag')} to delete, ${kept} to keep; that frees ${freed}`)
   if (difference !== undefined) printDifference(difference)
   if (glob !== undefined) print('This is a part: it does not say how much a run may delete.')
 }
@@ -177,7 +174,8 @@ async function run(options: CommandOptions): Promise<number> {
     }
   })
   if (options.switches.has('json')) printJson(done)
-  else print(`deleted ${plural(done.deleted)}; in the end that frees ${showBytes(done.bytes)}`)
+  else
+    print(`deleted ${plural(done.deleted, 'tag')}; in the end that frees ${showBytes(done.bytes)}`)
   return 0
 }
 
@@ -233,8 +231,4 @@ async function history(options: CommandOptions): Promise<number> {
     'there are no plans and no runs',
   )
   return 0
-}
-
-function plural(count: number): string {
-  return `${count} tag${count === 1 ? '' : 's'}`
 }

@@ -15,7 +15,7 @@ import { showBytes } from '../bytes.ts'
 import { JSON_SWITCH } from '../flags.ts'
 import { parseImage } from '../images.ts'
 import { allOf } from '../pages.ts'
-import { print, printJson, printTable } from '../printing.ts'
+import { plural, print, printJson, printTable } from '../printing.ts'
 import type { Command, CommandOptions } from '../usage.ts'
 
 export const SIZE_COMMAND: Command = {
@@ -110,8 +110,4 @@ async function showFreed(db: Queryable, selection: Selection, isJson: boolean): 
 
 function columnsOf({ totalBytes, uniqueBytes, sharedBytes }: Sizes): string[] {
   return [totalBytes, uniqueBytes, sharedBytes].map(showBytes)
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

@@ -3,15 +3,13 @@ import { RegistryError } from '../../oci/errors.ts'
 import { restoreRun } from '../../registry/undo/restore-run.ts'
 import { restoreManifest, restoreTag } from '../../registry/undo/restore-tag.ts'
 import { getTagHistory, type NamedDigest, type TagChange } from '../../registry/undo/tag-history.ts'
-import { JSON_SWITCH } from '../flags.ts'
+import { JSON_SWITCH, LIMIT, limitOf } from '../flags.ts'
 import { parseImage } from '../images.ts'
 import { print, printJson, printTable } from '../printing.ts'
 import { PERMITTED, withRestoring } from '../restoring.ts'
 import { parseMoment } from '../times.ts'
 import { type Command, type CommandOptions, UsageError } from '../usage.ts'
 
-const STANDARD_LIMIT = 100
-const MOST = 1_000_000
 const PAGE = 1000
 
 export const TAG_COMMANDS: readonly Command[] = [
@@ -23,7 +21,7 @@ export const TAG_COMMANDS: readonly Command[] = [
     words: ['REPOSITORY[:TAG]'],
     switches: JSON_SWITCH,
     values: {
-      limit: { value: 'COUNT', text: `So many at most (default: ${STANDARD_LIMIT}).` },
+      ...LIMIT,
     },
     run: history,
   },
@@ -56,7 +54,7 @@ async function history(options: CommandOptions): Promise<number> {
   const [word = ''] = options.words
   const { repository, tag, digest } = parseImage(word)
   if (digest !== undefined) throw new UsageError(`${word}: expected REPOSITORY[:TAG]`)
-  const limit = parseLimit(options.values['limit'])
+  const limit = limitOf(options)
   const changes: TagChange[] = []
   await withRestoring(options, async ({ registry }) => {
     for (let left = limit; left > 0; ) {
@@ -98,12 +96,6 @@ function documentOf({ id, at, tag, from, to, actor, cause }: TagChange) {
 
 function named(each: NamedDigest | undefined) {
   return each && { digest: each.digest, restorable: each.isRestorable, until: each.until ?? null }
-}
-
-function parseLimit(text = String(STANDARD_LIMIT)): number {
-  const limit = Number(text)
-  if (/^\d+$/.test(text) && limit >= 1 && limit <= MOST) return limit
-  throw new UsageError(`--limit ${text}: expected a number from 1 to ${MOST}`)
 }
 
 function restore(options: CommandOptions): Promise<number> {

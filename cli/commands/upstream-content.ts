@@ -1,5 +1,4 @@
 import { isRepositoryName, parseTag, type RepositoryName, type Tag } from '../../oci/reference.ts'
-import { MetadataCache } from '../../registry/metadata-cache.ts'
 import { pin, unpin } from '../../registry/pull-through/pins.ts'
 import { type Purged, purge } from '../../registry/pull-through/purge.ts'
 import { refresh } from '../../registry/pull-through/refresh.ts'
@@ -12,8 +11,9 @@ import {
 import { findActivity, type StoredActivity } from '../../storage/metadata/upstream-activity.ts'
 import { type Access, withAccess } from '../access.ts'
 import { showBytes } from '../bytes.ts'
+import { contentOf } from '../content.ts'
 import { JSON_SWITCH } from '../flags.ts'
-import { print, printJson, printTable, type Value } from '../printing.ts'
+import { plural, print, printJson, printTable, type Value } from '../printing.ts'
 import { type Command, type CommandOptions, UsageError } from '../usage.ts'
 
 const REPOSITORIES = 'REPOSITORY is what it is called here, such as docker.io/library/alpine.'
@@ -217,18 +217,16 @@ function onContent<T>(
   work: (registry: ContentRegistry, access: Access) => Promise<T>,
 ): Promise<T> {
   return withAccess(options, async (access) => {
-    const { db, changes } = access.control
-    // It remembers nothing: what is revoked, servers remember.
-    const result = await work({ db, changes, cache: new MetadataCache(false) }, access)
+    const registry = contentOf(access)
+    const { db } = registry
+    const result = await work(registry, access)
     const [target = ''] = options.words
     await insertAuditEvents(db, [{ actor: access.actor.subject, action, target, result: 'done' }])
     return result
   })
 }
 
-type ContentRegistry = Pick<Access['control'], 'db' | 'changes'> & {
-  readonly cache: MetadataCache
-}
+type ContentRegistry = ReturnType<typeof contentOf>
 
 type Target =
   | { readonly upstream: string }
@@ -249,8 +247,4 @@ function parseContent(word: string): { readonly repository: RepositoryName; read
     throw new UsageError(`${word}: expected a repository such as docker.io/library/alpine`)
   }
   return tag === undefined ? { repository } : { repository, tag: parseTag(tag) }
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

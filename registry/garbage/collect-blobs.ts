@@ -3,17 +3,14 @@ import { lockBlobsAlone } from '../../storage/metadata/blob-removal.ts'
 import type { StoredBlob } from '../../storage/metadata/blobs.ts'
 import type { Transaction } from '../../storage/metadata/database.ts'
 import { markGarbageBlobs, waitBriefly } from '../../storage/metadata/garbage.ts'
-import {
-  postponeGarbage,
-  type QueuedGarbage,
-  removeFromQueue,
-} from '../../storage/metadata/gc-queue.ts'
-import { judgeBlobs } from '../../storage/metadata/liveness.ts'
+import type { QueuedGarbage } from '../../storage/metadata/gc-queue.ts'
+import { judgeBlobs, type Keeping } from '../../storage/metadata/liveness.ts'
 import { removeBlobs } from '../blob-removal.ts'
 import { type Revoke, revokingInTurn } from '../revocation.ts'
 import type { Attempts } from './attempts.ts'
 import type { Collecting } from './collecting.ts'
 import { digestOf } from './keys.ts'
+import { idsOf, release, settle } from './settle.ts'
 
 /** Blobs that are locked at a time. */
 const BATCH = 20
@@ -46,11 +43,7 @@ export async function collectBlobs(
         all.push(...blobs)
         const gone = new Set(blobs.map(({ digest }) => digest))
         const left = some.filter((row) => !gone.has(digestOf(row)))
-        // What is kept after all may be kept for some time only: it is looked at once more.
-        await postponeGarbage(
-          registry.db,
-          left.map(({ id }) => ({ id, seconds: 0 })),
-        )
+        await release(registry.db, idsOf(left))
       })
     }
     return all
@@ -69,19 +62,8 @@ async function findGarbage(
 ): Promise<QueuedGarbage[]> {
   const digests = [...new Set(rows.map(digestOf))]
   const judged = await judgeBlobs(db, digests, keeping)
-  const found = new Map(judged.map((each) => [each.digest, each.keeping]))
-  const judgements = rows.map((row) => ({ row, kept: found.get(digestOf(row)) ?? 'named' }))
-  await removeFromQueue(
-    db,
-    judgements.filter(({ kept }) => kept === 'named').map(({ row }) => row.id),
-  )
-  await postponeGarbage(
-    db,
-    judgements.flatMap(({ row: { id }, kept }) =>
-      typeof kept === 'number' && kept > 0 ? [{ id, seconds: kept }] : [],
-    ),
-  )
-  return judgements.filter(({ kept }) => kept === 0).map(({ row }) => row)
+  const found = new Map<string, Keeping>(judged.map((each) => [each.digest, each.keeping]))
+  return settle(db, rows, found)
 }
 
 /** @returns those that are garbage now that they are locked */

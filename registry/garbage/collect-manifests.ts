@@ -7,18 +7,15 @@ import {
   queueParents,
   waitBriefly,
 } from '../../storage/metadata/garbage.ts'
-import {
-  postponeGarbage,
-  type QueuedGarbage,
-  removeFromQueue,
-} from '../../storage/metadata/gc-queue.ts'
+import { type QueuedGarbage, removeFromQueue } from '../../storage/metadata/gc-queue.ts'
 import type { ReviewedManifest } from '../../storage/metadata/liveness.ts'
 import { lockRepository } from '../../storage/metadata/repositories.ts'
 import { lockTags } from '../../storage/metadata/tags.ts'
 import { type Revoke, revokingInTurn } from '../revocation.ts'
 import type { Attempts } from './attempts.ts'
 import type { Collecting } from './collecting.ts'
-import { type Judgement, judge } from './judge.ts'
+import { judge } from './judge.ts'
+import { idsOf, release, settle } from './settle.ts'
 
 /** Tags that others are told of in one message. */
 const TOLD_TAGS = 50
@@ -32,7 +29,7 @@ export async function collectManifests(
   const { db, keeping } = registry
   const judged = await attempts.inHalves(rows, async (some) => {
     const found = await judge(db, keeping, [...new Set(some.map(({ key }) => key))])
-    await settle(registry, some, found)
+    await settle(db, some, new Map(found.map((each) => [each.manifest.id, each.keeping])))
     return found.filter((each) => each.keeping === 0).map(({ manifest }) => manifest)
   })
   await registry.faultPoint('manifest reviewed')
@@ -41,44 +38,17 @@ export async function collectManifests(
   return revokingInTurn(registry, async (commit) => {
     let gone = 0
     for (const manifest of garbage) {
-      const ids = rows.filter(({ key }) => key === manifest.id).map(({ id }) => id)
+      const ids = idsOf(rows.filter(({ key }) => key === manifest.id))
       await attempts.at(ids, async () => {
         const end = await commit((tx, revoke) => collectManifest(tx, revoke, registry, manifest))
         if (end === 'gone') gone++
         else if (end === 'follows') await removeFromQueue(db, ids)
-        // What was kept after all may be kept for some time only: it is looked at once more.
-        else await release(registry, ids)
+        else await release(db, ids)
       })
       await registry.faultPoint('manifest collected')
     }
     return gone
   })
-}
-
-/** Rows of what is named are done with; others wait until what keeps it is over. */
-async function settle(
-  { db }: Collecting,
-  rows: readonly QueuedGarbage[],
-  judged: readonly Judgement[],
-): Promise<void> {
-  const keeping = new Map(judged.map((each) => [each.manifest.id, each.keeping]))
-  const done = rows.filter(({ key }) => (keeping.get(key) ?? 'named') === 'named')
-  const waiting = rows.flatMap(({ id, key }) => {
-    const seconds = keeping.get(key)
-    return typeof seconds === 'number' && seconds > 0 ? [{ id, seconds }] : []
-  })
-  await removeFromQueue(
-    db,
-    done.map(({ id }) => id),
-  )
-  await postponeGarbage(db, waiting)
-}
-
-function release({ db }: Collecting, ids: readonly string[]): Promise<void> {
-  return postponeGarbage(
-    db,
-    ids.map((id) => ({ id, seconds: 0 })),
-  )
 }
 
 /**

@@ -20,6 +20,7 @@ import {
 import type { Attempts } from './attempts.ts'
 import type { Collecting } from './collecting.ts'
 import { repositoryIdOf } from './keys.ts'
+import { idsOf } from './settle.ts'
 
 const BATCH = 100
 
@@ -35,7 +36,7 @@ export async function collectRepositories(
 ): Promise<void> {
   for (const id of new Set(rows.map(repositoryIdOf))) {
     if (signal?.aborted === true) return
-    const ids = rows.filter((row) => repositoryIdOf(row) === id).map((row) => row.id)
+    const ids = idsOf(rows.filter((row) => repositoryIdOf(row) === id))
     await attempts.at(ids, async () => {
       const seconds = await collectRepository(registry, id, signal)
       if (seconds === undefined) return removeFromQueue(registry.db, ids)

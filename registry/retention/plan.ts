@@ -3,13 +3,12 @@ import { insertAuditEvents } from '../../storage/metadata/audit.ts'
 import { currentTime } from '../../storage/metadata/retention.ts'
 import {
   findLastPlan,
-  insertRetentionRun,
   listRetentionRuns,
-  pruneRetentionRuns,
   type RetentionRun,
 } from '../../storage/metadata/retention-runs.ts'
 import type { Registry } from '../registry.ts'
 import { documentOf, type Foreseen, foresee } from './foresee.ts'
+import { recordRun } from './record.ts'
 import type { Requester } from './requester.ts'
 import type { JudgedTag } from './survey.ts'
 
@@ -45,9 +44,6 @@ export interface Difference {
   readonly dropped: readonly string[] | undefined
 }
 
-/** Plans, and runs, of which it is remembered what they were. */
-const REMEMBERED = 400
-
 /**
  * Judges every tag by the rules, and records what they would do: that, and nothing else, is written.
  * Later runs may delete as many.
@@ -66,7 +62,7 @@ export async function planRetention(
   })
   const { kept, deleted, bytes } = foreseen
   const document = documentOf(rules, foreseen, glob)
-  const run = await insertRetentionRun(db, {
+  const run = await recordRun(db, {
     kind: 'plan',
     actor: actor.subject,
     kept,
@@ -74,7 +70,6 @@ export async function planRetention(
     bytes,
     document,
   })
-  await pruneRetentionRuns(db, REMEMBERED)
   const { subject, address, requestId } = actor
   const event = { action: 'retention.plan', actor: subject, address, requestId, target: run.id }
   await insertAuditEvents(db, [{ ...event, result: 'done', detail: `${deleted} tags to delete` }])

@@ -1,15 +1,11 @@
 import { insertAuditEvents } from '../../storage/metadata/audit.ts'
 import { currentTime } from '../../storage/metadata/retention.ts'
-import {
-  findLastPlan,
-  insertRetentionRun,
-  pruneRetentionRuns,
-  type RetentionRun,
-} from '../../storage/metadata/retention-runs.ts'
+import { findLastPlan, type RetentionRun } from '../../storage/metadata/retention-runs.ts'
 import type { Registry } from '../registry.ts'
 import { type Claim, claimRun } from './claim.ts'
 import { type Deleted, type Deleting, deleteTags } from './delete.ts'
 import { documentOf, type Foreseen, foresee } from './foresee.ts'
+import { recordRun } from './record.ts'
 import type { Requester } from './requester.ts'
 
 /** What runs work on, in a server or in a command. */
@@ -39,9 +35,6 @@ export class RetentionRefused extends Error {
     this.wouldDelete = wouldDelete
   }
 }
-
-/** Runs, and plans, of which it is remembered what they were. */
-const REMEMBERED = 400
 
 /**
  * Does what the rules say now, unless that is more than somebody was shown: a run deletes at most as
@@ -135,7 +128,7 @@ async function record(
   { actor, deleted }: Outcome,
 ): Promise<RetentionRun> {
   const { repositories, kept } = foreseen
-  const run = await insertRetentionRun(db, {
+  return recordRun(db, {
     kind: 'run',
     actor,
     kept: kept + Math.max(0, foreseen.deleted - deleted.count),
@@ -144,6 +137,4 @@ async function record(
     bytes: deleted.count === 0 ? 0 : foreseen.bytes,
     document: documentOf(retention.rules.fingerprint, { ...deleted, repositories }),
   })
-  await pruneRetentionRuns(db, REMEMBERED)
-  return run
 }

@@ -168,8 +168,6 @@ export interface BroughtBytes {
 /**
  * Those that the row of a blob names, or whose upload goes on. The commit of an upload makes the
  * one of the other, so both are asked at once: what is neither is nobody's for good.
- *
- * Each call reads every row of blobs: it should ask for many.
  */
 export async function findNamedLocations(
   db: Queryable,
