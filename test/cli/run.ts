@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process'
 import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import { vi } from 'vitest'
 import { COMMANDS } from '../../cli/commands.ts'
 import { parseCommand } from '../../cli/usage.ts'
 import type { TestDatabase } from '../support/database.ts'
-import { ROOT } from './slipway.ts'
+import { runnable } from '../support/runnable.ts'
 
 /** Flags that name a test's database as an external server. */
 export function flagsOf({ connection }: TestDatabase): string[] {
@@ -42,11 +41,11 @@ export async function runHere(words: readonly string[]): Promise<Outcome> {
 /** Runs the program while this process goes on; `input` is what it reads. */
 export async function runProgram(words: readonly string[], input = ''): Promise<Outcome> {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLIPWAY_'))
-  const child = spawn(
-    process.execPath,
-    ['--import', import.meta.resolve('tsx'), path.join(ROOT, 'cli/main.ts'), ...words],
-    { cwd: tmpdir(), timeout: 60_000, env: Object.fromEntries(inherited) },
-  )
+  const child = spawn(process.execPath, [...runnable('cli/main.ts'), ...words], {
+    cwd: tmpdir(),
+    timeout: 60_000,
+    env: Object.fromEntries(inherited),
+  })
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
   child.stdin.end(input)
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])

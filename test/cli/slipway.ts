@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { onTestFinished } from 'vitest'
+import { runnable } from '../support/runnable.ts'
 
 export const ROOT = path.resolve(import.meta.dirname, '../..')
 
@@ -12,14 +13,10 @@ export function slipway(words: string[], { environment = {}, file = '' } = {}) {
   onTestFinished(() => rmSync(folder, { recursive: true }))
   if (file !== '') writeFileSync(path.join(folder, 'slipway.yml'), file)
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('SLIPWAY_'))
-  return spawnSync(
-    process.execPath,
-    ['--import', import.meta.resolve('tsx'), path.join(ROOT, 'cli/main.ts'), ...words],
-    {
-      cwd: folder,
-      encoding: 'utf8',
-      timeout: 60_000,
-      env: { ...Object.fromEntries(inherited), ...environment },
-    },
-  )
+  return spawnSync(process.execPath, [...runnable('cli/main.ts'), ...words], {
+    cwd: folder,
+    encoding: 'utf8',
+    timeout: 60_000,
+    env: { ...Object.fromEntries(inherited), ...environment },
+  })
 }

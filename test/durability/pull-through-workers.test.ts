@@ -1,4 +1,4 @@
-import { lstat, readdir, readFile, readlink, writeFile } from 'node:fs/promises'
+import { lstat, readdir, readlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import {
@@ -9,7 +9,7 @@ import {
 } from './support/fetches.ts'
 import { expectEveryFileWhole, uploadFiles } from './support/inspect.ts'
 import { beginReading, expectNothingWrong, outcomesOf, type Reading } from './support/reading.ts'
-import { childrenOf, freePort, type ServerProcess, startProgram } from './support/server.ts'
+import { freePort, type ServerProcess, startProgram, workersOf } from './support/server.ts'
 import { isBlobFetch, openUpstream, type RemoteLayer, type Upstream } from './support/upstream.ts'
 import { openWorkspace, requireUnless, until, type Workspace } from './support/workspace.ts'
 
@@ -26,15 +26,6 @@ beforeAll(async () => {
   upstream = await openUpstream()
 })
 afterAll(() => upstream.close())
-
-async function workersOf({ pid }: ServerProcess): Promise<number[]> {
-  const workers: number[] = []
-  for (const child of await childrenOf(pid)) {
-    const command = await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '')
-    if (command.includes('cli/main.ts')) workers.push(child)
-  }
-  return workers
-}
 
 /** Workers that have a file of an upload open, by what for. */
 async function openUploads(

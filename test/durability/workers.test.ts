@@ -1,11 +1,16 @@
-import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { exchange } from './support/exchange.ts'
 import { expectBlob } from './support/inspect.ts'
 import { expectPushAndPull } from './support/outage.ts'
 import { contentOf, expectStatus, patch, put, startSession, type Target } from './support/pushes.ts'
-import { childrenOf, freePort, type ServerProcess, startProgram } from './support/server.ts'
+import {
+  childrenOf,
+  freePort,
+  type ServerProcess,
+  startProgram,
+  workersOf,
+} from './support/server.ts'
 import {
   isAlive,
   openWorkspace,
@@ -24,15 +29,6 @@ const GROWN_MS = 5500
 
 const noProc = process.platform === 'linux' ? undefined : '/proc needs Linux'
 beforeEach((context) => requireUnless(noProc, context))
-
-async function workersOf({ pid }: ServerProcess): Promise<number[]> {
-  const workers: number[] = []
-  for (const child of await childrenOf(pid)) {
-    const command = await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '')
-    if (command.includes('cli/main.ts')) workers.push(child)
-  }
-  return workers
-}
 
 /** Which process logged a request of that method to that path. */
 function servedBy(workspace: Workspace, method: string, url: string): Set<number> {

@@ -10,7 +10,7 @@ const shared = shareCluster()
 describe('the first start', () => {
   it('can be killed half way and begun again', async () => {
     const directory = await temporaryFolder()
-    const parent = startCompanion('server-companion.ts', directory)
+    const parent = startCompanion('server', directory)
     await until(async () => (await unfinished(directory)).some((names) => names.length > 15))
     await parent.kill('SIGKILL')
     await expect(stat(path.join(directory, 'cluster'))).rejects.toThrow('ENOENT')

@@ -31,7 +31,7 @@ describe('the lock of a directory', () => {
 
   it('is free at once when its holder was killed', async () => {
     const directory = await temporaryFolder()
-    const holder = startCompanion('lock-companion.ts', directory)
+    const holder = startCompanion('lock', directory)
     expect(await holder.line()).toBe('locked')
     await expect(lockDirectory(directory)).rejects.toThrow(`process ${holder.pid} on host`)
     await holder.kill('SIGKILL')

@@ -108,7 +108,7 @@ describe('an embedded server', () => {
 
   it('does not stop on the Ctrl-C that its parent gets', async () => {
     const { directory } = shared
-    const parent = startCompanion('server-companion.ts', directory)
+    const parent = startCompanion('server', directory)
     expect(await parent.line()).toBe('starting')
     expect(await parent.line()).toBe('started')
     const pid = await postmasterPid(directory)

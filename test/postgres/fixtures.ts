@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, onTestFinished } from 'vitest'
 import {
   type EmbeddedLog,
   type EmbeddedPostgres,
   startEmbeddedPostgres,
 } from '../../postgres/embedded.ts'
+import { runnable } from '../support/runnable.ts'
 
 /** A folder for one test, which the server's user can pass through also when the tests run as root. */
 export async function temporaryFolder(): Promise<string> {
@@ -106,9 +106,9 @@ export interface Companion {
 }
 
 /** A process of its own that runs one of the scripts beside this file. */
-export function startCompanion(script: string, ...args: string[]): Companion {
-  const file = fileURLToPath(new URL(script, import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], {
+export function startCompanion(script: 'server' | 'lock', ...args: string[]): Companion {
+  const program = runnable(`test/postgres/${script}-companion.ts`)
+  const child = spawn(process.execPath, [...program, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
   })

@@ -20,7 +20,7 @@ const shared = shareCluster()
 describe('a start after a crash', () => {
   it('stops the server of a parent that was killed, and keeps its rows', async () => {
     const { directory } = shared
-    const parent = startCompanion('server-companion.ts', directory)
+    const parent = startCompanion('server', directory)
     await parent.line()
     await parent.line()
     const orphan = await postmasterPid(directory)

@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../migrations/migrate.ts'
 import { startEmbeddedPostgres } from '../../postgres/embedded.ts'
+import { compilePrograms } from './runnable.ts'
 import { secretsIn } from './secrets.ts'
 
 declare module 'vitest' {
@@ -19,8 +20,9 @@ declare module 'vitest' {
 
 export const TEMPLATE = 'slipway_template'
 
-/** Starts the embedded Postgres once for the whole run and migrates one database to clone. */
+/** Compiles the programs, and starts the embedded Postgres once for the whole run and migrates one database to clone. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const compiled = compilePrograms()
   const folder = await mkdtemp(path.join(tmpdir(), 'slipway-test-'))
   await chmod(folder, 0o755) // as root the server runs as another user, who must get in
   const log = pino({ level: 'warn' })
@@ -44,6 +46,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await server.stop()
     const found = secretsIn(await readFile(logFile, 'utf8'))
     await rm(folder, { recursive: true, force: true })
+    await rm(compiled, { recursive: true, force: true })
     if (found.length === 0) return
     // What is thrown here is reported, but the run would count as passed.
     process.exitCode = 1

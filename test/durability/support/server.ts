@@ -5,15 +5,15 @@ import { readdir, readFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { SettingKey } from '../../../config/settings.ts'
 import { flagOf } from '../../../config/settings.ts'
 import type { CrashOrder, CrashReport } from '../../support/crashing-server.ts'
+import { runnable } from '../../support/runnable.ts'
 import { s3Variables } from '../../support/s3.ts'
 import type { Workspace } from './workspace.ts'
 
-const CRASHING = fileURLToPath(new URL('../../support/crashing-server.ts', import.meta.url))
-const PROGRAM = fileURLToPath(new URL('../../../cli/main.ts', import.meta.url))
+const CRASHING = 'test/support/crashing-server.ts'
+const PROGRAM = 'cli/main.ts'
 const START_MS = 60_000
 
 interface Exit {
@@ -54,7 +54,7 @@ export async function startCrashingServer(
   options: ServerOptions = {},
 ): Promise<ServerProcess> {
   const flags = JSON.stringify(settingsOf(workspace, options))
-  const child = launch(workspace, [CRASHING, flags], options)
+  const child = launch(workspace, [...runnable(CRASHING), flags], options)
   const server = follow(workspace, child)
   const port = await Promise.race([
     new Promise<number>((resolve) => {
@@ -79,7 +79,7 @@ export async function startProgram(
   const settings = { 'log.format': 'json', ...settingsOf(workspace, options) }
   const flags = Object.entries(settings).flatMap(([key, value]) => [`--${flagOf(key)}`, value])
   const logBefore = workspace.log().length
-  const child = launch(workspace, [PROGRAM, 'serve', ...flags], options)
+  const child = launch(workspace, [...runnable(PROGRAM), 'serve', ...flags], options)
   const server = follow(workspace, child)
   const listening = async () => {
     for (;;) {
@@ -106,6 +106,16 @@ export async function childrenOf(pid: number): Promise<number[]> {
   return children
 }
 
+/** Pids of the processes of `slipway serve --workers` that take requests. Linux only. */
+export async function workersOf({ pid }: Pick<ServerProcess, 'pid'>): Promise<number[]> {
+  const workers: number[] = []
+  for (const child of await childrenOf(pid)) {
+    const command = await readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '')
+    if (/cli\/main\.[jt]s/.test(command)) workers.push(child)
+  }
+  return workers
+}
+
 /** A port of 127.0.0.1 that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1')
@@ -129,7 +139,7 @@ function settingsOf(workspace: Workspace, { settings }: ServerOptions): Record<s
 function launch(workspace: Workspace, args: string[], options: ServerOptions): ChildProcess {
   const log = openSync(workspace.logFile, 'a')
   try {
-    return spawn(process.execPath, ['--import', 'tsx', ...args], {
+    return spawn(process.execPath, args, {
       // Settings come from the test alone.
       env: {
         ...withoutSettings(process.env),
