@@ -8,15 +8,28 @@ const BATCH = 100
 const CLAIM_SECONDS = 300
 
 /**
- * Drops sessions that got no byte for too long, a limited number at a time, with whatever the
- * crash of a process may have left of them.
+ * Drops sessions that got no byte for too long, with whatever the crash of a process may have left
+ * of them, until there are no more or the signal is aborted.
  *
  * @returns how many
  */
-export async function dropExpiredUploads(registry: Registry): Promise<number> {
+export async function dropExpiredUploads(
+  registry: Registry,
+  ending?: AbortSignal,
+): Promise<number> {
+  for (let dropped = 0; ; ) {
+    const inBatch = await dropBatch(registry)
+    dropped += inBatch
+    // Fewer: those are all, or some could not be dropped, which a later run tries again.
+    if (inBatch < BATCH || ending?.aborted) return dropped
+  }
+}
+
+async function dropBatch(registry: Registry): Promise<number> {
   const { db, blobs, uploadLocks, log } = registry
   const claim = { writer: uploadLocks.writer, seconds: CLAIM_SECONDS }
-  const expired = await claimExpiredUploads(db, claim, BATCH)
+  const except = uploadLocks.written()
+  const expired = await claimExpiredUploads(db, claim, { limit: BATCH, except })
   let dropped = 0
   for (const { id, state } of expired) {
     try {

@@ -27,9 +27,11 @@ export async function finishUpload(
     await withUploadLock(registry.uploadLocks, key, async (lock) => {
       const upload = await receiveRest(registry, lock, digest, chunk)
       await chunk?.confirm?.()
-      await publishUpload(registry, { lock, upload, digest })
+      const promisedAtMs = registry.promises.now()
+      const publish = () => publishUpload(registry, { lock, upload, digest })
+      await registry.cache.publishedBlob(key.repository, digest, publish)
+      registry.promises.made(key.repository, digest, promisedAtMs)
       registry.uploadHashes.forget(key.id)
-      registry.cache.forgetBlob(key.repository, digest)
       await registry.faultPoint('blob committed')
     })
   } catch (error) {

@@ -5,6 +5,7 @@ import type { StoredBlob } from '../storage/metadata/blobs.ts'
 import type { Revocation } from '../storage/metadata/changes.ts'
 import type { StoredManifest } from '../storage/metadata/manifests.ts'
 import type { RepositoryId } from '../storage/metadata/repositories.ts'
+import { type Reading, Remembered } from './remembered.ts'
 
 const MANIFEST_BYTES = 64 * 1024 * 1024
 const ENTRIES = 100_000
@@ -33,30 +34,27 @@ interface Hearing {
  * A process that is the only one to write to its database remembers all it reads. Others remember
  * what nothing but a delete can change, and only while they hear of deletes elsewhere
  * (`registry/revocation.ts`); so tags, which any push may move, are always read.
- *
- * A read that began before a change must not bring the old answer back: what was read is kept
- * only if nothing was changed since the read began.
  */
 export class MetadataCache {
   readonly #isAlone: boolean
   readonly #isCurrent: () => boolean
-  #generation = 0
-  readonly #manifests: LRUCache<string, StoredManifest>
-  readonly #tags = new LRUCache<string, Digest>({ max: ENTRIES })
-  readonly #blobs = new LRUCache<string, StoredBlob>({ max: ENTRIES })
+  readonly #manifests: Remembered<string, StoredManifest>
+  readonly #tags = remembered<string, Digest>()
+  readonly #blobs = remembered<string, StoredBlob>()
   readonly #repositories = new LRUCache<RepositoryName, RepositoryId>({ max: ENTRIES })
-  readonly #upstreamTags = new LRUCache<string, FreshTag>({ max: ENTRIES })
-  readonly #kinds = new LRUCache<RepositoryName, RepositoryKind>({ max: ENTRIES })
+  readonly #upstreamTags = remembered<string, FreshTag>()
+  readonly #kinds = remembered<RepositoryName, RepositoryKind>()
 
   /** `on`: true in the only process of a database; false remembers nothing. */
   constructor(on: boolean | Hearing, manifestBytes: number = MANIFEST_BYTES) {
     this.#isAlone = on === true
     this.#isCurrent = typeof on === 'boolean' ? () => on : () => on.areHeard()
-    this.#manifests = new LRUCache({
+    const manifests = new LRUCache<string, StoredManifest>({
       maxSize: manifestBytes,
       // What a small entry costs besides its bytes.
       sizeCalculation: (manifest) => manifest.bytes.length + 512,
     })
+    this.#manifests = new Remembered(manifests)
   }
 
   manifest(
@@ -66,7 +64,7 @@ export class MetadataCache {
   ): Promise<StoredManifest | undefined> | StoredManifest {
     if (!this.#isCurrent()) return read()
     const keeps = (manifest: StoredManifest) => this.#isAlone || statesMediaType(manifest)
-    return this.#through(this.#manifests, { key: `${repository}@${digest}`, read, keeps })
+    return through(this.#manifests, `${repository}@${digest}`, { read, keeps })
   }
 
   tag(
@@ -75,7 +73,7 @@ export class MetadataCache {
     read: () => Promise<Digest | undefined>,
   ): Promise<Digest | undefined> | Digest {
     if (!this.#isAlone) return read()
-    return this.#through(this.#tags, { key: `${repository}:${tag}`, read })
+    return through(this.#tags, `${repository}:${tag}`, { read })
   }
 
   blob(
@@ -84,7 +82,16 @@ export class MetadataCache {
     read: () => Promise<StoredBlob | undefined>,
   ): Promise<StoredBlob | undefined> | StoredBlob {
     if (!this.#isCurrent()) return read()
-    return this.#through(this.#blobs, { key: `${repository}@${digest}`, read })
+    return through(this.#blobs, `${repository}@${digest}`, { read })
+  }
+
+  /** For a change that makes the repository serve the blob that it returns. */
+  publishedBlob(
+    repository: RepositoryName,
+    digest: Digest,
+    publish: () => Promise<StoredBlob>,
+  ): Promise<void> {
+    return this.#blobs.replace(`${repository}@${digest}`, publish, this.#isCurrent)
   }
 
   /** What a tag of an upstream names, as long as that need not be asked again. */
@@ -97,7 +104,7 @@ export class MetadataCache {
     const key = `${repository}:${tag}`
     const known = this.#upstreamTags.get(key)
     if (known !== undefined && known.freshUntilMs > performance.now()) return known
-    return this.#fill(this.#upstreamTags, { key, read })
+    return this.#upstreamTags.fill(key, { read })
   }
 
   /**
@@ -112,14 +119,12 @@ export class MetadataCache {
     const known = this.#kinds.get(repository)
     if (known !== undefined) return known
     const keeps = (kind: RepositoryKind) => this.#isAlone || kind !== 'none'
-    const filled = this.#fill(this.#kinds, { key: repository, read, keeps })
-    return filled.then((kind) => kind ?? 'none')
+    return this.#kinds.fill(repository, { read, keeps }).then((kind) => kind ?? 'none')
   }
 
   /** For a repository that was created. */
   forgetKind(repository: RepositoryName): void {
-    this.#generation++
-    this.#kinds.delete(repository)
+    this.#kinds.forget(repository)
   }
 
   /** Unlike the others on in every process: a stale id is found out by its foreign key. */
@@ -136,27 +141,23 @@ export class MetadataCache {
   }
 
   forgetTags(repository: RepositoryName, tags: readonly Tag[]): void {
-    this.#generation++
     for (const tag of tags) {
-      this.#tags.delete(`${repository}:${tag}`)
-      this.#upstreamTags.delete(`${repository}:${tag}`)
+      this.#tags.forget(`${repository}:${tag}`)
+      this.#upstreamTags.forget(`${repository}:${tag}`)
     }
   }
 
   forgetManifest(repository: RepositoryName, digest: Digest): void {
-    this.#generation++
-    this.#manifests.delete(`${repository}@${digest}`)
+    this.#manifests.forget(`${repository}@${digest}`)
   }
 
   forgetBlob(repository: RepositoryName, digest: Digest): void {
-    this.#generation++
-    this.#blobs.delete(`${repository}@${digest}`)
+    this.#blobs.forget(`${repository}@${digest}`)
   }
 
   /** Everything that upstreams said is to be asked again. */
   forgetUpstreamTags(): void {
-    this.#generation++
-    this.#upstreamTags.clear()
+    this.#upstreamTags.forgetAll()
   }
 
   /** Forgets at least what is not true any more. */
@@ -169,33 +170,25 @@ export class MetadataCache {
 
   /** For what cannot be looked up here, and is rare enough to start over with everything. */
   forgetAll(): void {
-    this.#generation++
-    this.#manifests.clear()
-    this.#tags.clear()
-    this.#blobs.clear()
+    this.#manifests.forgetAll()
+    this.#tags.forgetAll()
+    this.#blobs.forgetAll()
     this.#repositories.clear()
-    this.#kinds.clear()
-    this.#upstreamTags.clear()
+    this.#kinds.forgetAll()
+    this.#upstreamTags.forgetAll()
   }
+}
 
-  #through<Value extends {}>(
-    cache: LRUCache<string, Value>,
-    reading: Reading<Value>,
-  ): Promise<Value | undefined> | Value {
-    return cache.get(reading.key) ?? this.#fill(cache, reading)
-  }
+function remembered<Key extends string, Value extends {}>(): Remembered<Key, Value> {
+  return new Remembered(new LRUCache<Key, Value>({ max: ENTRIES }))
+}
 
-  async #fill<Key extends string, Value extends {}>(
-    cache: LRUCache<Key, Value>,
-    { key, read, keeps = () => true }: Reading<Value, Key>,
-  ): Promise<Value | undefined> {
-    const generation = this.#generation
-    const value = await read()
-    if (value !== undefined && generation === this.#generation && keeps(value)) {
-      cache.set(key, value)
-    }
-    return value
-  }
+function through<Value extends {}>(
+  answers: Remembered<string, Value>,
+  key: string,
+  reading: Reading<Value>,
+): Promise<Value | undefined> | Value {
+  return answers.get(key) ?? answers.fill(key, reading)
 }
 
 export type RepositoryKind = 'hosted' | 'cache' | 'none'
@@ -204,13 +197,6 @@ export interface FreshTag {
   readonly digest: Digest
   /** By `performance.now()`. */
   readonly freshUntilMs: number
-}
-
-interface Reading<Value, Key = string> {
-  readonly key: Key
-  readonly read: () => Promise<Value | undefined>
-  /** Whether it may be remembered. */
-  readonly keeps?: (value: Value) => boolean
 }
 
 /** The media type of a manifest that does not state it changes with the next push of its bytes. */

@@ -14,10 +14,16 @@ const RENEWED_AFTER = 0.1
  */
 export class Promises {
   readonly #renewMs: number
-  /** When they were written down last, by `performance.now()`. */
+  /** Milliseconds since any moment. */
+  readonly now: () => number
+  /** When they were written down last, by {@link now}. */
   readonly #written = new LRUCache<string, number>({ max: ENTRIES })
 
-  constructor({ graceSeconds }: Pick<KeepingTerms, 'graceSeconds'>) {
+  constructor(
+    { graceSeconds }: Pick<KeepingTerms, 'graceSeconds'>,
+    now: () => number = () => performance.now(),
+  ) {
+    this.now = now
     this.#renewMs = graceSeconds * 1000 * RENEWED_AFTER
   }
 
@@ -32,12 +38,16 @@ export class Promises {
     digest: Digest,
     write: () => Promise<boolean>,
   ): Promise<boolean> {
-    const key = `${repository}@${digest}`
-    const now = performance.now()
-    const written = this.#written.get(key)
+    const now = this.now()
+    const written = this.#written.get(`${repository}@${digest}`)
     if (written !== undefined && now - written < this.#renewMs) return true
     if (!(await write())) return false
-    this.#written.set(key, now)
+    this.made(repository, digest, now)
     return true
+  }
+
+  /** For what a push has written down by itself at `atMs` of {@link now}, or later. */
+  made(repository: RepositoryName, digest: Digest, atMs: number): void {
+    this.#written.set(`${repository}@${digest}`, atMs)
   }
 }

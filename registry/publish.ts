@@ -28,14 +28,18 @@ interface Known {
  * bytes we do not have. The digest's lock keeps a collector of the same digest out from the look
  * to the commit.
  *
+ * @returns the blob
  * @throws UploadLost when the repository was deleted meanwhile, ClaimLost, or the signal's reason
  */
-export async function publishUpload(registry: Registry, publication: Publication): Promise<void> {
+export async function publishUpload(
+  registry: Registry,
+  publication: Publication,
+): Promise<StoredBlob> {
   const { blobs, log } = registry
   const { lock, upload } = publication
   let known: Known | undefined
   let outcome = await publishUnlessKnown(registry, publication, known)
-  while (typeof outcome !== 'string') {
+  while (outcome.kind === 'found') {
     const { location } = outcome
     // Asked without a transaction open, as a storage far away may take its time.
     known = { location, whole: (await blobs.size(location)) === upload.offset }
@@ -43,7 +47,7 @@ export async function publishUpload(registry: Registry, publication: Publication
   }
   try {
     // Bytes that were there already make those of this upload superfluous.
-    if (outcome === 'superfluous') {
+    if (outcome.kind === 'superfluous') {
       await blobs.abortUpload(upload.state)
       await deleteUpload(registry.db, lock.session.id)
     }
@@ -52,17 +56,25 @@ export async function publishUpload(registry: Registry, publication: Publication
     // The push has succeeded all the same; a session that is still there is swept.
     log.warn({ err: error, session: lock.session.id }, 'upload not removed')
   }
+  const { location } = outcome
+  return { digest: publication.digest, sizeBytes: upload.offset, location }
 }
 
 /**
- * @returns whether the upload's bytes are the blob's, or superfluous; or a live blob of the digest
- *   about which nothing is known yet: then nothing was done
+ * Whether the upload's bytes are the blob's, or superfluous; `found` is a live blob of the digest of
+ * which nothing is known yet: then nothing was done.
  */
+interface Outcome {
+  readonly kind: 'placed' | 'superfluous' | 'found'
+  /** Of the blob. */
+  readonly location: Location
+}
+
 async function publishUnlessKnown(
   registry: Registry,
   { lock, upload, digest }: Publication,
   known: Known | undefined,
-): Promise<'placed' | 'superfluous' | StoredBlob> {
+): Promise<Outcome> {
   const { blobs, faultPoint } = registry
   const { session, signal, writer } = lock
   return revoking(registry, async (tx, revoke) => {
@@ -71,7 +83,9 @@ async function publishUnlessKnown(
       lockDigest(tx, digest),
     ])
     if (!there) throw new UploadLost()
-    if (live !== undefined && live.location !== known?.location) return live
+    if (live !== undefined && live.location !== known?.location) {
+      return { kind: 'found', location: live.location }
+    }
     await faultPoint('blob locked')
     signal.throwIfAborted()
     // A blob whose bytes were lost or cut short is healed by whoever pushes it again.
@@ -89,6 +103,6 @@ async function publishUnlessKnown(
       reviewSeconds: registry.keeping.graceSeconds,
     })
     if (!committed) throw new ClaimLost()
-    return kept ? 'superfluous' : 'placed'
+    return { kind: kept ? 'superfluous' : 'placed', location }
   })
 }

@@ -16,7 +16,9 @@ import {
   findUpload,
   type UploadKey,
   type UploadSession,
+  type Writer,
 } from '../storage/metadata/uploads.ts'
+import type { LeftUploads } from './left-uploads.ts'
 
 const CLAIM_SECONDS = 15
 /** For a process without rivals: nobody is to take over, not even after a long outage. */
@@ -31,8 +33,8 @@ export interface UploadLock {
   readonly session: UploadSession
   /** Aborted when a newer request takes over, or when the claim could not be renewed. */
   readonly signal: AbortSignal
-  /** Names this process where the lock's end is recorded together with other facts. */
-  readonly writer: string
+  /** What the row says of who writes, where the lock's end is recorded together with other facts. */
+  readonly writer: Writer
   /** Set while bytes are in the storage that the session does not name. */
   leftovers: boolean
   /** Frees the session for the next request. `saved`: the database row says so already. */
@@ -53,6 +55,8 @@ type OtherProcesses = Pick<Changes, 'areHeard' | 'on' | 'publish'>
 export interface UploadLocksOptions {
   /** No other process writes to this database, so claims need no renewal. */
   readonly alone?: boolean
+  /** Taken up without a claim in the row. Only where no other process writes. */
+  readonly left?: LeftUploads
   /** Names this process in the claims it makes: a UUID. */
   readonly writer?: string
   readonly others?: OtherProcesses | undefined
@@ -75,6 +79,7 @@ export class UploadLocks {
   readonly #writer: string
   readonly #others: OtherProcesses | undefined
   readonly #durable: boolean
+  readonly #left: LeftUploads | undefined
   readonly #held = new Map<string, Held>()
   #renewal: NodeJS.Timeout | undefined
 
@@ -85,6 +90,7 @@ export class UploadLocks {
     this.#writer = writer
     this.#others = others
     this.#durable = durable
+    this.#left = options.left
     // Ours waits behind one that its client has given up; it is no matter where that one runs.
     others?.on('upload wanted', ({ id }) => {
       const held = this.#held.get(id)
@@ -102,6 +108,16 @@ export class UploadLocks {
     return this.#held.size
   }
 
+  /** Ids of the sessions that requests of this process add bytes to, or are about to. */
+  written(): string[] {
+    return [...this.#held.keys()]
+  }
+
+  /** Says what the row of a session says now, for the next request of this process. */
+  leave(key: UploadKey, session: UploadSession, ttlSeconds: number): void {
+    this.#left?.leave(key, session, ttlSeconds)
+  }
+
   /** @returns undefined when there is no such session */
   async acquire(key: UploadKey): Promise<UploadLock | undefined> {
     for (let older = this.#held.get(key.id); older; older = this.#held.get(key.id)) {
@@ -111,29 +127,36 @@ export class UploadLocks {
       await older.released
     }
     const { held, release } = this.#hold(key.id)
+    const { signal } = held.controller
+    const left = this.#left?.take(key)
+    if (left !== undefined) {
+      const done = async () => release()
+      return { session: left, signal, writer: undefined, leftovers: false, release: done }
+    }
     try {
       const session = await this.#claim(key, held)
-      if (session !== undefined) {
-        const { signal } = held.controller
-        const lock: UploadLock = {
-          session,
-          signal,
-          writer: this.#writer,
-          leftovers: false,
-          release: async (saved) => {
-            // A claim that is not given back runs out, and whoever is next assumes leftovers.
-            if (!saved) await releaseUpload(this.#db, key.id, lock).catch(() => {})
-            release()
-          },
-        }
-        return lock
+      if (session === undefined) {
+        release()
+        return undefined
       }
+      const writer = this.#writer
+      const lock: UploadLock = {
+        session,
+        signal,
+        writer,
+        leftovers: false,
+        release: async (saved) => {
+          const { leftovers } = lock
+          // A claim that is not given back runs out, and whoever is next assumes leftovers.
+          if (!saved) await releaseUpload(this.#db, key.id, { writer, leftovers }).catch(() => {})
+          release()
+        },
+      }
+      return lock
     } catch (error) {
       release()
       throw error
     }
-    release()
-    return undefined
   }
 
   /** Ends a session that cannot go on, so that its client is told the same from now on. */

@@ -24,6 +24,15 @@ export interface UploadStart {
   readonly algorithm: DigestAlgorithm
 }
 
+const NEW_SESSION = {
+  offset: 0,
+  tail: undefined,
+  digest: undefined,
+  hashState: undefined,
+  contested: false,
+  leftovers: false,
+}
+
 /** @returns the id of a new session, a UUID */
 export async function startUpload(
   registry: Registry,
@@ -43,6 +52,8 @@ export async function startUpload(
   }
   await inRepository(registry, repository, async (repositoryId) => {
     if (!(await insertUpload(db, repositoryId, upload))) throw new RepositoryGone()
+    const session = { ...NEW_SESSION, ...upload, repositoryId }
+    registry.uploadLocks.leave({ repository, id, owner }, session, upload.ttlSeconds)
   })
   return id
 }
@@ -77,14 +88,12 @@ export async function appendToUpload(
     const hash = await registry.uploadHashes.at(session, { algorithm, expectsMore })
     const upload = await append(registry, lock, chunk, { hash, expectsMore })
     await registry.faultPoint('upload received')
-    const saved = await saveUpload(registry.db, session.id, {
-      ...upload,
-      digest: hash?.digest(),
-      hashState: hash?.save(),
-      writer: lock.writer,
-      ttlSeconds: registry.limits.uploadExpirySeconds,
-    })
+    const { writer } = lock
+    const ttlSeconds = registry.limits.uploadExpirySeconds
+    const progress = { ...upload, digest: hash?.digest(), hashState: hash?.save() }
+    const saved = await saveUpload(registry.db, session.id, { ...progress, writer, ttlSeconds })
     if (!saved) throw new ClaimLost()
+    registry.uploadLocks.leave(key, { ...session, ...progress }, ttlSeconds)
     if (hash !== undefined) registry.uploadHashes.keep(session.id, hash)
     await registry.faultPoint('upload saved')
     return upload.offset

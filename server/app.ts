@@ -42,7 +42,10 @@ export interface AppSettings {
 export function createApp(options: AppOptions): Koa<RequestState> {
   const { registry, access, health, metrics, proxies, log, settings } = options
   const app = new Koa<RequestState>()
-  app.on('error', (error: unknown) => log.error({ err: error }, 'answer failed'))
+  app.on('error', (error: unknown) => {
+    // A client that resets its connection is none of our failures.
+    log[isConnectionLost(error) ? 'debug' : 'error']({ err: error }, 'answer failed')
+  })
   app.use(logRequests({ log: settings.logsRequests ? log : undefined, metrics, proxies }))
   app.use(answerErrors({ log, tokens: (ctx) => tokenSource(access, settings, ctx) }))
 
@@ -70,6 +73,11 @@ export function createApp(options: AppOptions): Koa<RequestState> {
     throw new RegistryError('UNSUPPORTED', 'there is nothing at this address', { status: 404 })
   })
   return app
+}
+
+function isConnectionLost(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return code === 'ECONNRESET' || code === 'EPIPE'
 }
 
 function tokenSource(

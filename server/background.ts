@@ -47,7 +47,7 @@ export function startBackgroundWork(
   const retention = new AutomaticRetention(registry, { everySeconds: retentionSeconds })
   const tasks = [
     repeat(UPLOADS_EVERY_MS, log, async () => {
-      const dropped = await dropExpiredUploads(registry)
+      const dropped = await dropExpiredUploads(registry, ending.signal)
       if (dropped > 0) log.info({ dropped }, 'idle uploads dropped')
     }),
     repeat(ACCESS_EVERY_MS, log, async () => {

@@ -8,6 +8,7 @@ import { Metrics } from '../observability/metrics.ts'
 import type { RepositoryName } from '../oci/reference.ts'
 import { GarbageCounts } from '../registry/garbage/garbage-counts.ts'
 import { ScrubCounts } from '../registry/integrity/scrub-counts.ts'
+import { LeftUploads } from '../registry/left-uploads.ts'
 import { MetadataCache } from '../registry/metadata-cache.ts'
 import { Promises } from '../registry/promises.ts'
 import {
@@ -209,7 +210,9 @@ function alone({ db, durable, changes }: Process) {
   const cache = new MetadataCache(true)
   // Commands take things away as well.
   changes.on('revoked', (revoked) => cache.revoke(revoked))
-  const uploadLocks = new UploadLocks(db, { alone: true, durable })
+  // What a durable store leaves behind is known by claims in rows.
+  const left = new LeftUploads((name) => cache.repositoryId(name))
+  const uploadLocks = new UploadLocks(db, { alone: true, durable, ...(!durable && { left }) })
   return { cache, uploadLocks, uploadHashes: new UploadHashes() }
 }
 

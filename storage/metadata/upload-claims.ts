@@ -86,6 +86,12 @@ export async function releaseUpload(
   })
 }
 
+export interface ExpiredUploads {
+  readonly limit: number
+  /** Ids of sessions that this process writes to. */
+  readonly except: readonly string[]
+}
+
 /**
  * Claims at most `limit` sessions that were idle for too long and are written to by nobody. None
  * of them can go on.
@@ -93,12 +99,13 @@ export async function releaseUpload(
 export async function claimExpiredUploads(
   db: Queryable,
   { writer, seconds }: UploadClaim,
-  limit: number,
+  { limit, except }: ExpiredUploads,
 ): Promise<Pick<UploadSession, 'id' | 'state'>[]> {
   const { rows } = await db.query<Pick<UploadSession, 'id' | 'state'>>({
     text: `with expired as (
              select id from upload_sessions
              where expires_at < now() and (writer is null or writer_until < now())
+               and id <> all($4)
              order by expires_at limit $3
              for update skip locked
            )
@@ -107,7 +114,7 @@ export async function claimExpiredUploads(
                expires_at = '-infinity'
            from expired e where s.id = e.id
            returning s.id, s.driver_state as state`,
-    values: [writer, seconds, limit],
+    values: [writer, seconds, limit, except],
   })
   return rows
 }

@@ -15,7 +15,7 @@ export interface UploadSession {
   readonly offset: number
   readonly state: UploadState
   /** The last of the bytes, where the storage could not place them yet. */
-  readonly tail: Buffer | undefined
+  readonly tail: Uint8Array | undefined
   /** Of the bytes so far, in `algorithm`; undefined when they have to be read to know it. */
   readonly digest: Digest | undefined
   /** From which any process can go on hashing; undefined when there is none. */
@@ -106,11 +106,17 @@ export async function findUpload(
   return rows[0]
 }
 
+/**
+ * The process whose claim the row names; undefined when it names none, because no other process could
+ * claim it.
+ */
+export type Writer = string | undefined
+
 export interface UploadProgress
   extends Pick<UploadSession, 'offset' | 'state' | 'digest' | 'hashState'> {
   readonly tail?: Uint8Array | undefined
   readonly leftovers?: boolean
-  readonly writer: string
+  readonly writer: Writer
   readonly ttlSeconds: number
 }
 
@@ -126,7 +132,7 @@ export async function saveUpload(
            set offset_bytes = $3, driver_state = $4, digest = $5, writer = null,
                expires_at = now() + make_interval(secs => $6),
                tail = $7, hash_state = $8, leftovers = leftovers or $9
-           where id = $1 and writer = $2 and expires_at > '-infinity'`,
+           where id = $1 and writer is not distinct from $2 and expires_at > '-infinity'`,
     values: [
       id,
       progress.writer,
@@ -150,7 +156,7 @@ export async function saveSealedUpload(
 ): Promise<boolean> {
   const { rowCount } = await db.query({
     text: `update upload_sessions set driver_state = $3, tail = null
-           where id = $1 and writer = $2 and expires_at > '-infinity'`,
+           where id = $1 and writer is not distinct from $2 and expires_at > '-infinity'`,
     values: [id, writer, state],
   })
   return rowCount === 1
@@ -158,7 +164,7 @@ export async function saveSealedUpload(
 
 export interface FinishedUpload {
   readonly session: UploadSession
-  readonly writer: string
+  readonly writer: Writer
   readonly digest: Digest
   readonly sizeBytes: number
   readonly location: string
@@ -181,11 +187,11 @@ export async function commitUpload(
     name: 'commit_upload',
     text: `with deleted as (
              delete from upload_sessions
-             where id = $5 and writer = $6 and expires_at > '-infinity' and not $7
+             where id = $5 and writer is not distinct from $6 and expires_at > '-infinity' and not $7
              returning id
            ), expired as (
              update upload_sessions set expires_at = '-infinity', writer = null
-             where id = $5 and writer = $6 and expires_at > '-infinity' and $7
+             where id = $5 and writer is not distinct from $6 and expires_at > '-infinity' and $7
              returning id
            ), ended as (
              select id from deleted union all select id from expired
@@ -222,9 +228,10 @@ export async function commitUpload(
  *
  * @returns false when the claim was lost: somebody else goes on
  */
-export async function expireUpload(db: Queryable, id: string, writer: string): Promise<boolean> {
+export async function expireUpload(db: Queryable, id: string, writer: Writer): Promise<boolean> {
   const { rowCount } = await db.query({
-    text: `update upload_sessions set expires_at = '-infinity' where id = $1 and writer = $2`,
+    text: `update upload_sessions set expires_at = '-infinity'
+           where id = $1 and writer is not distinct from $2`,
     values: [id, writer],
   })
   return rowCount === 1

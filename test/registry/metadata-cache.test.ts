@@ -182,3 +182,40 @@ function withSlowTagRead(registry: Registry) {
   }
   return { slow: { ...registry, db: { query } as unknown as Pool }, arrived, go: () => go() }
 }
+
+describe('a blob that is being published', () => {
+  const other = { ...blob, location: 'there' }
+
+  it('is known from then on, and what was read before the change is not', async () => {
+    const cache = new MetadataCache(true)
+    let answer!: (found: typeof blob) => void
+    const reading = cache.blob(name, digest, () => new Promise((resolve) => (answer = resolve)))
+    await cache.publishedBlob(name, digest, async () => other)
+    answer(blob)
+    await reading
+    expect(await cache.blob(name, digest, async () => undefined)).toBe(other)
+  })
+
+  it('is not known when it was revoked meanwhile', async () => {
+    const cache = new MetadataCache(true)
+    await cache.publishedBlob(name, digest, async () => {
+      cache.revoke({ repository: name, digest })
+      return other
+    })
+    expect(await cache.blob(name, digest, async () => undefined)).toBeUndefined()
+  })
+
+  it('is read anew when publishing failed', async () => {
+    const cache = new MetadataCache(true)
+    await cache.blob(name, digest, async () => blob)
+    const failing = cache.publishedBlob(name, digest, () => Promise.reject(new Error('cut')))
+    await expect(failing).rejects.toThrow('cut')
+    expect(await cache.blob(name, digest, async () => other)).toBe(other)
+  })
+
+  it('is not remembered by a process that hears nothing', async () => {
+    const cache = new MetadataCache({ areHeard: () => false })
+    await cache.publishedBlob(name, digest, async () => other)
+    expect(await cache.blob(name, digest, async () => undefined)).toBeUndefined()
+  })
+})

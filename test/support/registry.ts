@@ -53,6 +53,8 @@ export interface TestRegistryOptions {
   /** Upstreams by name, with their fields as the configuration has them. */
   readonly upstreams?: Readonly<Record<string, object>>
   readonly patience?: Partial<Patience>
+  /** By which promises to clients grow old. */
+  readonly now?: () => number
 }
 
 export interface TestRegistry {
@@ -134,6 +136,7 @@ async function createRegistry(
     root,
     patience = {},
     retention,
+    now,
   }: TestRegistryOptions & { root: string },
 ): Promise<Registry> {
   const log = createLog({ level: 'debug', format: 'json' }, runLog())
@@ -148,7 +151,7 @@ async function createRegistry(
     uploadHashes: new UploadHashes(),
     limits: { uploadBytes: Number.POSITIVE_INFINITY, uploadExpirySeconds: 3600, ...limits },
     keeping: terms,
-    promises: new Promises(terms),
+    promises: new Promises(terms, now),
     uses: new Uses(),
     retention: { ...NO_RETENTION, ...retention },
     log,

@@ -59,6 +59,7 @@ async function pushDeleted(repository: RepositoryName): Promise<Image> {
 const marking = (digest: ReturnType<typeof digestOf>) => async (tx: Transaction) => {
   await lockBlobsAlone(tx, [digest])
   await markGarbageBlobs(tx, [digest])
+  registry.cache.revoke({ digest })
 }
 
 const clients = [
@@ -87,9 +88,8 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
           await pushLayers(process, repository, image.layers)
         },
         after: async (at) => {
-          const digest = await pushManifest(process, repository, bytesOf(image), {
-            reference: 'new',
-          })
+          const bytes = bytesOf(image)
+          const digest = await pushManifest(process, repository, bytes, { reference: 'new' })
           expect([at, await pullWhole(registry, repository, 'new')]).toEqual([at, digest])
           await stage.age(1000)
           await stage.collect()

@@ -36,7 +36,9 @@ export async function openStage(
   keeping: Partial<KeepingTerms> = AT_ONCE,
   storage?: TestStorage,
 ): Promise<Stage> {
-  const test = await openTestRegistry({ keeping, ...(storage && { storage }) })
+  let agedMs = 0
+  const now = () => performance.now() + agedMs
+  const test = await openTestRegistry({ keeping, now, ...(storage && { storage }) })
   const { registry } = test
   const { db } = registry
   let repositories = 0
@@ -60,6 +62,7 @@ export async function openStage(
       return rowCount === 1
     },
     age: async (seconds) => {
+      agedMs += seconds * 1000
       const back = `- make_interval(secs => ${seconds})`
       await db.query(`
         update blobs set promised_at = promised_at ${back};
