@@ -3,7 +3,7 @@ import path from 'node:path'
 import { run } from './command.ts'
 import { type Measured, measure, type Usage } from './measure/process-tree.ts'
 import type { Scale } from './options.ts'
-import type { Peer, PeerKind } from './peers/peer.ts'
+import type { Peer, PeerKind, Setup } from './peers/peer.ts'
 
 export type Side = 'ours' | 'peer'
 
@@ -14,7 +14,7 @@ export type Sides<T> = Readonly<Record<Side, T>>
 export interface Bench {
   readonly kinds: Sides<PeerKind>
   readonly scale: Scale
-  readonly workers: number
+  readonly setup: Setup
   readonly profileDirectory: string | undefined
   /** Where both pull through; left out, they pull through nothing. */
   readonly upstreamUrl?: string
@@ -28,19 +28,15 @@ export interface Bench {
 export async function withPair<T>(
   bench: Bench,
   work: (pair: Sides<Peer>) => Promise<T>,
-  workers = bench.workers,
+  setup: Setup = bench.setup,
 ): Promise<T> {
   const started: Peer[] = []
   const start = async (side: Side) => {
     const directory = path.join(bench.directory, side)
     await mkdir(directory)
     const { profileDirectory, upstreamUrl } = bench
-    const peer = await bench.kinds[side].start({
-      directory,
-      workers,
-      profileDirectory,
-      upstreamUrl,
-    })
+    const settings = { directory, setup, profileDirectory, upstreamUrl }
+    const peer = await bench.kinds[side].start(settings)
     started.push(peer)
     bench.running.add(peer)
     return peer

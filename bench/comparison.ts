@@ -29,9 +29,16 @@ export function ratioOf({ figures }: Comparison): number {
 
 /** Undefined where no target is set. */
 export function meetsTarget(comparison: Comparison): boolean | undefined {
-  const { target, figures } = comparison
-  if (target === undefined) return undefined
-  if (target.kind === 'ratio at least') return ratioOf(comparison) >= target.bound
-  if (target.kind === 'ratio at most') return ratioOf(comparison) <= target.bound
-  return median(figures.ours) <= target.bound
+  return comparison.target && meets(comparison, comparison.target, 1)
+}
+
+/** Missed by a factor of two: more than noise. */
+export function isFarFromTarget(comparison: Comparison): boolean {
+  return comparison.target !== undefined && !meets(comparison, comparison.target, 2)
+}
+
+function meets(comparison: Comparison, { kind, bound }: Target, leeway: number): boolean {
+  if (kind === 'ratio at least') return ratioOf(comparison) >= bound / leeway
+  if (kind === 'ratio at most') return ratioOf(comparison) <= bound * leeway
+  return median(comparison.figures.ours) <= bound * leeway
 }

@@ -5,8 +5,10 @@ export const usage = `Usage: npm run bench -- [options]
 
   --only a,c      run only these cases, of a to k
   --quick         small sizes and few rounds: to see that it runs, not to believe its figures
+  --guard         fail when a figure is not even half as good as its target
   --rounds N      rounds of every case, instead of 5 (3 where a round moves 1 GiB or more)
-  --workers N     Slipway processes that share the socket (default 1)
+  --setup a,b     how both are installed, in turn: default, token, external, workers, s3 (default:
+                  default alone; for the file of results all)
   --out FILE      write the results here (default bench/RESULTS.md when all is run in full)
   --profile DIR   Slipway leaves CPU profiles of Node here (its figures are then worse)
   --self-check    a second docker-registry instead of Slipway: ratios should be near 1
@@ -16,8 +18,11 @@ export interface Options {
   /** Letters of cases; undefined: all. */
   readonly only: readonly string[] | undefined
   readonly quick: boolean
-  readonly workers: number
+  /** Names of setups; undefined: the one that is installed by itself. */
+  readonly setups: readonly string[] | undefined
   readonly out: string | undefined
+  /** Whether to fail when a target is missed by far. */
+  readonly guards: boolean
   /** Absolute. */
   readonly profileDirectory: string | undefined
   readonly selfCheck: boolean
@@ -80,8 +85,9 @@ export function parseOptions(args: readonly string[]): Options {
     options: {
       only: { type: 'string' },
       quick: { type: 'boolean', default: false },
+      guard: { type: 'boolean', default: false },
       rounds: { type: 'string' },
-      workers: { type: 'string', default: '1' },
+      setup: { type: 'string' },
       out: { type: 'string' },
       profile: { type: 'string' },
       'self-check': { type: 'boolean', default: false },
@@ -92,8 +98,9 @@ export function parseOptions(args: readonly string[]): Options {
   return {
     only: values.only?.split(','),
     quick: values.quick,
-    workers: count('--workers', values.workers),
+    setups: values.setup?.split(','),
     out: values.out,
+    guards: values.guard,
     profileDirectory: values.profile === undefined ? undefined : path.resolve(values.profile),
     selfCheck: values['self-check'],
     scale: rounds === undefined ? scale : { ...scale, rounds, longRounds: rounds },

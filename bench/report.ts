@@ -23,32 +23,42 @@ export function textTable(comparisons: readonly Comparison[]): string {
     .join('\n')
 }
 
-/** The results as a document: where they come from, the table, how to read it. */
-export function markdownReport(
-  comparisons: readonly Comparison[],
-  environment: Environment,
-  names: Sides<string>,
-): string {
-  const table = [columns, columns.map(() => '---'), ...comparisons.map(cells)]
-  const verdicts = comparisons.map(meetsTarget)
+/** What was measured with one way of installing both. */
+export interface Section {
+  readonly title: string
+  readonly comparisons: readonly Comparison[]
+}
+
+/** The results as a document: where they come from, the tables, how to read them. */
+export function markdownReport(sections: readonly Section[], environment: Environment): string {
+  const verdicts = sections.flatMap(({ comparisons }) => comparisons.map(meetsTarget))
   const count = (verdict: boolean) => verdicts.filter((found) => found === verdict).length
-  return `# ${names.ours} and ${names.peer}, side by side
+  return `# Slipway and docker-registry, side by side
 
 Written by \`npm run bench\`. Targets met: ${count(true)}, missed: ${count(false)}.
 
 ${[...environment].map(([name, value]) => `- ${name}: ${value}`).join('\n')}
 
-${table.map((row) => `| ${row.join(' | ')} |`).join('\n')}
+${sections.map(markdownSection).join('\n')}
+## How to read it
 
-${notes(comparisons)
-  .map((note) => `- ${note}\n`)
-  .join('')}
 Figures are medians of the rounds, with the least and the largest in parentheses; the ratio is
 ours to the peer's. CPU is what all processes of the server used in one round, Postgres included
 (median); memory is the largest sum of a round (RSS; Postgres by PSS, so that its shared buffers
 count once). Pairs are ours / peer's. Both ran at the same time on one machine, in turn under
 load, so the ratios carry over to other machines better than the figures do.
 `
+}
+
+function markdownSection({ title, comparisons }: Section): string {
+  const table = [columns, columns.map(() => '---'), ...comparisons.map(cells)]
+  return `## Slipway ${title}
+
+${table.map((row) => `| ${row.join(' | ')} |`).join('\n')}
+
+${notes(comparisons)
+  .map((note) => `- ${note}\n`)
+  .join('')}`
 }
 
 function cells(comparison: Comparison): string[] {

@@ -10,6 +10,7 @@ import {
 import type { ContentFile } from '../client/content.ts'
 import { measurePulls } from '../client/load.ts'
 import type { PullTimes } from '../client/pulls.ts'
+import { serverOf } from '../client/server.ts'
 import { run as command } from '../command.ts'
 import type { Comparison } from '../comparison.ts'
 import type { Measured } from '../measure/process-tree.ts'
@@ -20,7 +21,12 @@ import { type Upstream, withUpstream } from '../upstream/upstream.ts'
 import type { Case } from './case.ts'
 
 /** Both are caches of one registry, and neither has what is pulled. */
-export const coldPullsCase: Case = { letter: 'j', title: 'cold pulls through a cache', run }
+export const coldPullsCase: Case = {
+  letter: 'j',
+  title: 'cold pulls through a cache',
+  inPlainSetupOnly: true,
+  run,
+}
 
 const letter = 'j'
 const smallBytes = 2 ** 20
@@ -105,10 +111,10 @@ async function pullCold(
     return await alternate(pair, rounds, (peer, round) => {
       const { upstreamPrefix } = bench.kinds[peer === pair.ours ? 'ours' : 'peer']
       const path = `/v2/${upstreamPrefix}${repositoryOf(round)}/blobs/${layers[round - 1]?.digest}`
-      const { port } = peer
+      const server = serverOf(peer)
       // What goes on when the clients have everything belongs to the cost of the pull.
       return measureServer(peer, () =>
-        upstream.count(() => measurePulls({ port, path, sizeBytes, times })),
+        upstream.count(() => measurePulls({ ...server, path, sizeBytes, times })),
       )
     })
   } finally {

@@ -1,5 +1,6 @@
 import { type Bench, sides, withPair } from '../bench.ts'
 import { runLoad } from '../client/load.ts'
+import { serverOf } from '../client/server.ts'
 import type { Comparison } from '../comparison.ts'
 import type { Case } from './case.ts'
 import { compareRates } from './rates.ts'
@@ -30,8 +31,8 @@ function run(bench: Bench): Promise<Comparison[]> {
   ]
   return withPair(bench, async (pair) => {
     for (const side of sides) {
-      const { port } = pair[side]
-      const job = { kind: 'listings', port, repository, tags, prefix, repositories } as const
+      const server = serverOf(pair[side])
+      const job = { kind: 'listings', ...server, repository, tags, prefix, repositories } as const
       await runLoad({ ...job, concurrency: 32 })
     }
     const comparisons: Comparison[] = []

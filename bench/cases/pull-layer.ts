@@ -12,7 +12,7 @@ import {
 import { type ContentFile, writeUniqueFile } from '../client/content.ts'
 import { pullLayer, pushLayer } from '../client/curl.ts'
 import type { Comparison, Target } from '../comparison.ts'
-import type { Peer } from '../peers/peer.ts'
+import type { Peer, Setup } from '../peers/peer.ts'
 import type { Case } from './case.ts'
 
 export const pullLayerCase: Case = { letter: 'd', title: 'pull of one large layer', run }
@@ -46,11 +46,11 @@ async function run(bench: Bench): Promise<Comparison[]> {
     target: { kind: 'ratio at least', bound: 1.2 },
   }
   return [
-    ...(await withLayerPushed(bench, layer, bench.workers, async (pair) => [
+    ...(await withLayerPushed(bench, layer, bench.setup, async (pair) => [
       await comparePulls(bench, pair, layer, alone),
       await comparePulls(bench, pair, layer, together),
     ])),
-    ...(await withLayerPushed(bench, layer, 2, async (pair) => [
+    ...(await withLayerPushed(bench, layer, { ...bench.setup, workers: 2 }, async (pair) => [
       await comparePulls(bench, pair, layer, withWorkers),
     ])),
   ]
@@ -59,17 +59,17 @@ async function run(bench: Bench): Promise<Comparison[]> {
 function withLayerPushed(
   bench: Bench,
   layer: ContentFile,
-  workers: number,
+  setup: Setup,
   work: (pair: Sides<Peer>) => Promise<Comparison[]>,
 ): Promise<Comparison[]> {
   return withPair(
     bench,
     async (pair) => {
-      for (const side of sides) await pushLayer(pair[side].port, repository, layer)
-      await alternate(pair, 1, (peer) => pullLayer(peer.port, repository, layer, 1))
+      for (const side of sides) await pushLayer(pair[side], repository, layer)
+      await alternate(pair, 1, (peer) => pullLayer(peer, repository, layer, 1))
       return work(pair)
     },
-    workers,
+    setup,
   )
 }
 
@@ -80,7 +80,7 @@ async function comparePulls(
   { times, what, target }: Pull,
 ): Promise<Comparison> {
   const rounds = await alternate(pair, bench.scale.longRounds, (peer) =>
-    measureServer(peer, () => pullLayer(peer.port, repository, layer, times)),
+    measureServer(peer, () => pullLayer(peer, repository, layer, times)),
   )
   const megabytes = (layer.sizeBytes * times) / 1e6
   return {

@@ -1,5 +1,6 @@
 import { alternate, type Bench, figures, measureServer, usages, withPair } from '../bench.ts'
 import { prepare, runLoad } from '../client/load.ts'
+import { serverOf } from '../client/server.ts'
 import type { Comparison } from '../comparison.ts'
 import type { Peer } from '../peers/peer.ts'
 import type { Case } from './case.ts'
@@ -11,7 +12,7 @@ async function run(bench: Bench): Promise<Comparison[]> {
   const job = (peer: Peer, sizeBytes: number) =>
     ({
       kind: 'blobs',
-      port: peer.port,
+      ...serverOf(peer),
       repository: 'bench/blobs',
       count: parallelBlobs,
       sizeBytes,

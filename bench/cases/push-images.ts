@@ -1,6 +1,7 @@
 import { alternate, type Bench, figures, measureServer, usages, withPair } from '../bench.ts'
 import { prepare, runLoad } from '../client/load.ts'
 import type { ImagesJob } from '../client/loads.ts'
+import { serverOf } from '../client/server.ts'
 import type { Comparison } from '../comparison.ts'
 import type { Peer } from '../peers/peer.ts'
 import type { Case } from './case.ts'
@@ -30,10 +31,10 @@ async function run(bench: Bench): Promise<Comparison[]> {
   ]
 }
 
-function job({ port }: Peer, prefix: string, count: number): ImagesJob {
+function job(peer: Peer, prefix: string, count: number): ImagesJob {
   return {
     kind: 'images',
-    port,
+    ...serverOf(peer),
     prefix: `bench/${prefix}`,
     repositories: 50,
     count,

@@ -14,11 +14,11 @@ async function run(bench: Bench): Promise<Comparison[]> {
   const { layerBytes, longRounds } = bench.scale
   const rounds = await withPair(bench, async (pair) => {
     await alternate(pair, 1, (peer) =>
-      withLayer(bench, warmUpBytes, (layer) => pushLayer(peer.port, 'bench/warm-up', layer)),
+      withLayer(bench, warmUpBytes, (layer) => pushLayer(peer, 'bench/warm-up', layer)),
     )
     return alternate(pair, longRounds, (peer) =>
       withLayer(bench, layerBytes, (layer) =>
-        measureServer(peer, () => pushLayer(peer.port, 'bench/layer', layer)),
+        measureServer(peer, () => pushLayer(peer, 'bench/layer', layer)),
       ),
     )
   })

@@ -1,6 +1,6 @@
 import { runLoad } from '../client/load.ts'
 import { acceptManifests } from '../client/push.ts'
-import type { Peer } from '../peers/peer.ts'
+import { authorizationForPaths, type Server, serverOf } from '../client/server.ts'
 
 const images = 100
 const layersEach = 8
@@ -22,10 +22,10 @@ export const repositoriesOfImages: readonly string[] = Array.from(
 )
 
 /** Pushes a hundred images of eight small layers each. */
-export async function pushImages(peer: Peer): Promise<PushedImage[]> {
+export async function pushImages(peer: Server): Promise<PushedImage[]> {
   await runLoad({
     kind: 'images',
-    port: peer.port,
+    ...serverOf(peer),
     prefix,
     repositories,
     count: images,
@@ -40,10 +40,11 @@ export async function pushImages(peer: Peer): Promise<PushedImage[]> {
   return pushed
 }
 
-async function findImage(peer: Peer, repository: string, tag: string): Promise<PushedImage> {
+async function findImage(peer: Server, repository: string, tag: string): Promise<PushedImage> {
   const manifestByTag = `${repository}/manifests/${tag}`
+  const authorization = await authorizationForPaths(peer, [manifestByTag])
   const response = await fetch(`http://127.0.0.1:${peer.port}${manifestByTag}`, {
-    headers: { accept: acceptManifests },
+    headers: { accept: acceptManifests, ...(authorization && { authorization }) },
   })
   const digest = response.headers.get('docker-content-digest')
   if (!response.ok || digest === null) throw new Error(`${manifestByTag}: ${response.status}`)

@@ -1,6 +1,7 @@
 import { alternate, type Bench, figures, measureServer, type Sides, usages } from '../bench.ts'
 import { measureHeads } from '../client/load.ts'
 import type { RateLoad } from '../client/rate.ts'
+import { serverOf } from '../client/server.ts'
 import { measureGets } from '../client/wrk.ts'
 import type { Comparison } from '../comparison.ts'
 import type { Peer } from '../peers/peer.ts'
@@ -11,8 +12,6 @@ export interface RateComparison {
   readonly method: RateLoad['method']
   readonly paths: Sides<readonly string[]>
   readonly connections: number
-  /** What each shows, where it shows anything. */
-  readonly authorization?: Sides<string | undefined>
   /** The least ratio of requests per second. */
   readonly leastRatio: number
   /** The largest ratio of the p99, where one is asked for. */
@@ -27,9 +26,8 @@ export async function compareRates(
 ): Promise<Comparison[]> {
   const load = (peer: Peer, seconds: number) => {
     const side = peer === pair.ours ? 'ours' : 'peer'
-    const authorization = settings.authorization?.[side]
     const { connections, paths } = settings
-    const rate = { connections, port: peer.port, paths: paths[side], seconds, authorization }
+    const rate = { ...serverOf(peer), connections, paths: paths[side], seconds }
     return method === 'GET' ? measureGets(rate, directory) : measureHeads(rate)
   }
   await alternate(pair, 1, (peer) => load(peer, 1))

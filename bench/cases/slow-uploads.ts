@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { alternate, type Bench, figures, measureServer, usages, withPair } from '../bench.ts'
 import { prepare, runLoad } from '../client/load.ts'
 import type { SlowUploadsJob } from '../client/loads.ts'
+import { serverOf } from '../client/server.ts'
 import type { Comparison } from '../comparison.ts'
 import { type Measured, type Memory, readMemory } from '../measure/process-tree.ts'
 import { median } from '../measure/statistics.ts'
@@ -45,7 +46,7 @@ async function run(bench: Bench): Promise<Comparison[]> {
 
 async function measureGrowth(bench: Bench, peer: Peer): Promise<Measured<Growth>> {
   const { slowUploads: count, slowSeconds: seconds } = bench.scale
-  const base = { port: peer.port, repository: 'bench/slow' }
+  const base = { ...serverOf(peer), repository: 'bench/slow' }
   // One image first, so that code and caches that every server needs are not counted.
   await runLoad({ ...base, kind: 'blobs', count: 1, sizeBytes: 2 ** 20 })
   const job: SlowUploadsJob = { ...base, kind: 'slow uploads', count, chunkBytes, everyMs, seconds }

@@ -13,6 +13,7 @@ import {
 import type { ContentFile } from '../client/content.ts'
 import { measurePulls } from '../client/load.ts'
 import { acceptManifests } from '../client/push.ts'
+import { serverOf } from '../client/server.ts'
 import type { Comparison } from '../comparison.ts'
 import type { Peer } from '../peers/peer.ts'
 import { type Upstream, withUpstream } from '../upstream/upstream.ts'
@@ -21,7 +22,12 @@ import { type PushedImage, pushImages } from './pushed-images.ts'
 import { compareRates } from './rates.ts'
 
 /** Both are caches of one registry, and have what is pulled. */
-export const warmPullsCase: Case = { letter: 'k', title: 'warm pulls through a cache', run }
+export const warmPullsCase: Case = {
+  letter: 'k',
+  title: 'warm pulls through a cache',
+  inPlainSetupOnly: true,
+  run,
+}
 
 const letter = 'k'
 const repository = 'bench/warm'
@@ -52,7 +58,7 @@ async function compareLayer(stage: Stage): Promise<Comparison[]> {
   for (const side of sides) await fill(stage, pair[side], path(side), layer)
 
   const rounds = await alternate(pair, longRounds, (peer) => {
-    const pull = { port: peer.port, path: path(sideOf(stage, peer)), sizeBytes, times: 1 }
+    const pull = { ...serverOf(peer), path: path(sideOf(stage, peer)), sizeBytes, times: 1 }
     return measureServer(peer, () => measurePulls(pull))
   })
   const usage = usages(rounds)

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { authorizationFor, repositoryOf, type Server } from './server.ts'
 
 export interface Request {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
@@ -26,35 +27,49 @@ interface Waiter {
 
 /**
  * A keep-alive HTTP/1.1 connection that does as little as a load generator can: one
- * request at a time, no pipelining, no retries, no decoding of chunked answers.
+ * request at a time, no pipelining, no retries, no decoding of chunked answers. Where the server
+ * asks for tokens it shows one for the repository that a request names.
  */
 export class Connection {
   readonly #socket: Socket
+  readonly #server: Server
   #received: Buffer = Buffer.alloc(0)
   #waiter: Waiter | undefined
   #failure: Error | undefined
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, server: Server) {
     this.#socket = socket
+    this.#server = server
     socket.setNoDelay(true)
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
     socket.on('error', (error) => this.#fail(error))
     socket.on('close', () => this.#fail(new Error('the server closed the connection')))
   }
 
-  static async open(port: number): Promise<Connection> {
-    const socket = connect(port, '127.0.0.1')
+  static async open(server: Server): Promise<Connection> {
+    const socket = connect(server.port, '127.0.0.1')
     await once(socket, 'connect')
-    return new Connection(socket)
+    return new Connection(socket, server)
   }
 
   /** @throws Error when the connection ends before the answer is complete */
   async request(request: Request): Promise<Response> {
+    const head = requestHead(await this.authorized(request))
     this.#socket.cork()
-    this.#socket.write(requestHead(request), 'latin1')
+    this.#socket.write(head, 'latin1')
     if (request.body !== undefined) this.#socket.write(request.body)
     this.#socket.uncork()
     return this.answer(request.method === 'HEAD')
+  }
+
+  /** The request with what shows who asks. */
+  async authorized(request: Request): Promise<Request> {
+    if (this.#server.account === undefined) return request
+    const repository = repositoryOf(request.target)
+    const asked = repository === undefined ? [] : [repository]
+    const authorization = await authorizationFor(this.#server, asked)
+    if (authorization === undefined) return request
+    return { ...request, headers: { ...request.headers, Authorization: authorization } }
   }
 
   /** Sends raw bytes: parts of a request whose answer `answer` will give. */

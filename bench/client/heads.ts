@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { requestHead } from './connection.ts'
 import { acceptManifests } from './push.ts'
 import type { Rate, RateLoad } from './rate.ts'
+import { authorizationForPaths } from './server.ts'
 
 export interface HeadsJob extends Omit<RateLoad, 'method'> {
   readonly kind: 'heads'
@@ -19,7 +20,7 @@ interface Run {
 
 /** Keeps one HEAD in flight on each connection. @throws Error when any answer is not a 200 */
 export async function prepareHeads(job: HeadsJob): Promise<() => Promise<Rate>> {
-  const { authorization } = job
+  const authorization = await authorizationForPaths(job, job.paths)
   const headers = {
     Accept: acceptManifests,
     ...(authorization === undefined ? {} : { Authorization: authorization }),

@@ -18,19 +18,18 @@ import {
   putManifest,
 } from './push.ts'
 import type { Rate } from './rate.ts'
+import { authorizationFor, type Server } from './server.ts'
 
-interface BlobsJob {
+interface BlobsJob extends Server {
   readonly kind: 'blobs'
-  readonly port: number
   readonly repository: string
   /** Uploads at once, one blob each. */
   readonly count: number
   readonly sizeBytes: number
 }
 
-export interface ImagesJob {
+export interface ImagesJob extends Server {
   readonly kind: 'images'
-  readonly port: number
   /** Images are tagged `image-<n>` for n from 0, in turn in `<prefix>-<m>` for m below this. */
   readonly repositories: number
   readonly prefix: string
@@ -39,9 +38,8 @@ export interface ImagesJob {
   readonly concurrency: number
 }
 
-export interface SlowUploadsJob {
+export interface SlowUploadsJob extends Server {
   readonly kind: 'slow uploads'
-  readonly port: number
   readonly repository: string
   readonly count: number
   readonly chunkBytes: number
@@ -49,9 +47,8 @@ export interface SlowUploadsJob {
   readonly seconds: number
 }
 
-interface ListingsJob {
+interface ListingsJob extends Server {
   readonly kind: 'listings'
-  readonly port: number
   /** Gets `tags` tags of one image, `tag-00000` and so on. */
   readonly repository: string
   readonly tags: number
@@ -88,9 +85,11 @@ export async function prepareLoad(job: Job): Promise<Load> {
   return prepareListings(job)
 }
 
-async function prepareBlobs({ port, repository, count, sizeBytes }: BlobsJob): Promise<Load> {
+async function prepareBlobs(job: BlobsJob): Promise<Load> {
+  const { repository, count, sizeBytes } = job
+  await authorizationFor(job, [repository])
   const blobs = Array.from({ length: count }, () => prepareBlob(randomBytes(sizeBytes)))
-  const connections = await openConnections(port, count)
+  const connections = await openConnections(job, count)
   return () =>
     inParallel(connections, blobs, (connection, blob) => pushBlob(connection, repository, blob))
 }
@@ -100,12 +99,13 @@ async function prepareImages(job: ImagesJob): Promise<Load> {
     index,
     image: uniqueImage(job.layers),
   }))
-  const connections = await openConnections(job.port, job.concurrency)
+  const connections = await openConnections(job, job.concurrency)
+  const repositoryOf = (index: number) => `${job.prefix}-${index % job.repositories}`
+  for (const { index } of images) await authorizationFor(job, [repositoryOf(index)])
   return () =>
-    inParallel(connections, images, (connection, { index, image }) => {
-      const repository = `${job.prefix}-${index % job.repositories}`
-      return pushImage(connection, repository, image, `image-${index}`)
-    })
+    inParallel(connections, images, (connection, { index, image }) =>
+      pushImage(connection, repositoryOf(index), image, `image-${index}`),
+    )
 }
 
 function uniqueImage(layers: number): PreparedImage {
@@ -114,8 +114,9 @@ function uniqueImage(layers: number): PreparedImage {
 }
 
 async function prepareSlowUploads(job: SlowUploadsJob): Promise<Load> {
-  const connections = await openConnections(job.port, job.count)
+  const connections = await openConnections(job, job.count)
   const chunk = frameChunk(randomBytes(job.chunkBytes))
+  await authorizationFor(job, [job.repository])
   return async () => {
     await Promise.all(connections.map((connection) => uploadSlowly(connection, job, chunk)))
     connections.forEach((connection) => connection.close())
@@ -129,7 +130,8 @@ async function uploadSlowly(
 ): Promise<void> {
   const target = await beginUpload(connection, job.repository, `sha256:${'0'.repeat(64)}`)
   const headers = { 'Content-Type': 'application/octet-stream' }
-  connection.write(requestHead({ method: 'PATCH', target, headers, chunked: true }))
+  const request = { method: 'PATCH', target, headers, chunked: true } as const
+  connection.write(requestHead(await connection.authorized(request)))
   const deadline = Date.now() + job.seconds * 1000
   while (Date.now() < deadline) {
     connection.write(chunk)
@@ -142,7 +144,7 @@ async function uploadSlowly(
 }
 
 async function prepareListings(job: ListingsJob): Promise<Load> {
-  const connections = await openConnections(job.port, job.concurrency)
+  const connections = await openConnections(job, job.concurrency)
   const image = prepareImage(uniqueConfig(), [])
   return async () => {
     await inParallel(connections, [image.config], (connection, config) =>
@@ -163,8 +165,8 @@ function numbers(count: number): string[] {
   return Array.from({ length: count }, (_, n) => String(n).padStart(5, '0'))
 }
 
-function openConnections(port: number, count: number): Promise<Connection[]> {
-  return Promise.all(Array.from({ length: count }, () => Connection.open(port)))
+function openConnections(server: Server, count: number): Promise<Connection[]> {
+  return Promise.all(Array.from({ length: count }, () => Connection.open(server)))
 }
 
 /** Each connection takes the next item when it has done one. */

@@ -2,10 +2,10 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { requestHead } from './connection.ts'
+import { authorizationForPaths, type Server } from './server.ts'
 
-export interface PullsJob {
+export interface PullsJob extends Server {
   readonly kind: 'pulls'
-  readonly port: number
   /** Of a blob. */
   readonly path: string
   readonly sizeBytes: number
@@ -39,7 +39,9 @@ async function preparePull(job: PullsJob): Promise<() => Promise<PullTimes>> {
   })
   socket.setNoDelay(true)
   await once(socket, 'connect')
-  return () => answer.over(socket, requestHead({ method: 'GET', target: job.path }))
+  const authorization = await authorizationForPaths(job, [job.path])
+  const headers = authorization === undefined ? {} : { Authorization: authorization }
+  return () => answer.over(socket, requestHead({ method: 'GET', target: job.path, headers }))
 }
 
 /** The answer to one GET, of which only the head is looked at. */

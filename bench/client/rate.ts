@@ -1,13 +1,12 @@
-export interface RateLoad {
-  readonly port: number
+import type { Server } from './server.ts'
+
+export interface RateLoad extends Server {
   readonly method: 'GET' | 'HEAD'
   /** Asked for in turn. */
   readonly paths: readonly string[]
   /** Each has one request in flight. */
   readonly connections: number
   readonly seconds: number
-  /** The header of that name; left out, none is sent. */
-  readonly authorization?: string | undefined
 }
 
 export interface Rate {

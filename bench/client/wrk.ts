@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { run } from '../command.ts'
 import { acceptManifests } from './push.ts'
 import type { Rate, RateLoad } from './rate.ts'
+import { authorizationForPaths } from './server.ts'
 
 const script = fileURLToPath(new URL('wrk.lua', import.meta.url))
 
@@ -18,6 +19,7 @@ export async function measureGets(
 ): Promise<Rate> {
   const file = path.join(directory, 'paths')
   await writeFile(file, load.paths.map((line) => `${line}\n`).join(''))
+  const authorization = await authorizationForPaths(load, load.paths)
   const printed = await run('wrk', [
     '--threads=1',
     `--connections=${load.connections}`,
@@ -28,7 +30,7 @@ export async function measureGets(
     '--',
     acceptManifests,
     file,
-    ...(load.authorization === undefined ? [] : [load.authorization]),
+    ...(authorization === undefined ? [] : [authorization]),
   ])
   return parseResult(printed, load)
 }

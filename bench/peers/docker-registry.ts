@@ -1,10 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { stringify } from 'yaml'
 import { run } from '../command.ts'
-import type { Peer, PeerKind, PeerSettings } from './peer.ts'
+import type { Peer, PeerKind, PeerSettings, S3Place } from './peer.ts'
 import { freePort, startServer } from './server-process.ts'
 
-/** Debian's docker-registry: filesystem storage, descriptors cached in memory, logs off. */
+/** Debian's docker-registry: no tokens, descriptors cached in memory, logs off. */
 export const dockerRegistry: PeerKind = {
   name: 'docker-registry',
   upstreamPrefix: '',
@@ -17,11 +19,11 @@ async function version(): Promise<string> {
   return printed.trim().split(' ').at(-1) ?? printed
 }
 
-async function start({ directory, upstreamUrl }: PeerSettings): Promise<Peer> {
+async function start(settings: PeerSettings): Promise<Peer> {
+  const { directory } = settings
   const port = await freePort()
   const file = path.join(directory, 'config.yml')
-  const proxy = upstreamUrl === undefined ? '' : `proxy:\n  remoteurl: ${upstreamUrl}\n`
-  await writeFile(file, configuration(path.join(directory, 'data'), port) + proxy)
+  await writeFile(file, stringify(configuration(settings, port)))
   const { pid, stop } = await startServer({
     command: 'docker-registry',
     arguments: ['serve', file],
@@ -33,21 +35,35 @@ async function start({ directory, upstreamUrl }: PeerSettings): Promise<Peer> {
   return { port, roots: [pid], stop }
 }
 
-function configuration(data: string, port: number): string {
-  return `version: 0.1
-log:
-  level: error
-  accesslog:
-    disabled: true
-storage:
-  cache:
-    blobdescriptor: inmemory
-  filesystem:
-    rootdirectory: ${JSON.stringify(data)}
-  delete:
-    enabled: true
-http:
-  addr: 127.0.0.1:${port}
-  secret: only-for-this-run
-`
+function configuration({ directory, setup, upstreamUrl }: PeerSettings, port: number) {
+  const { storage } = setup
+  return {
+    version: '0.1',
+    log: { level: 'error', accesslog: { disabled: true } },
+    storage: {
+      cache: { blobdescriptor: 'inmemory' },
+      ...(storage === 'filesystem'
+        ? { filesystem: { rootdirectory: path.join(directory, 'data') } }
+        : inBucket(storage)),
+      delete: { enabled: true },
+    },
+    http: { addr: `127.0.0.1:${port}`, secret: 'only-for-this-run' },
+    ...(upstreamUrl !== undefined && { proxy: { remoteurl: upstreamUrl } }),
+  }
+}
+
+function inBucket({ endpoint, bucket, accessKeyId, secretAccessKey }: S3Place) {
+  return {
+    s3: {
+      accesskey: accessKeyId,
+      secretkey: secretAccessKey,
+      region: 'us-east-1',
+      regionendpoint: endpoint,
+      secure: false,
+      bucket,
+      rootdirectory: `/docker-registry-${randomUUID()}`,
+    },
+    // As Slipway does: bytes go through the server.
+    redirect: { disable: true },
+  }
 }

@@ -1,18 +1,33 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Account } from '../client/server.ts'
 import { run } from '../command.ts'
-import type { Peer, PeerKind, PeerSettings } from './peer.ts'
+import type { Peer, PeerKind, PeerSettings, S3Place, Setup } from './peer.ts'
+import { startDatabase } from './postgres.ts'
 import { freePort, startServer } from './server-process.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** The built Slipway of this checkout with its embedded Postgres, all durability on. */
+/**
+ * The built Slipway of this checkout as it is installed: all durability, access log, metrics and
+ * garbage collection on.
+ */
 export const slipway: PeerKind = {
   name: 'Slipway',
   upstreamPrefix: 'upstream/',
   version,
   start,
+}
+
+/** The same with something else in its setup, whatever that of the run is. */
+export function slipwayWith(name: string, changed: Partial<Setup>): PeerKind {
+  return {
+    ...slipway,
+    name,
+    start: (settings) => start({ ...settings, setup: { ...settings.setup, ...changed } }),
+  }
 }
 
 async function version(): Promise<string> {
@@ -23,40 +38,29 @@ async function version(): Promise<string> {
   return commit === '' ? manifest.version : `${manifest.version} (${commit.trim()})`
 }
 
-/** What {@link slipwayWithTokens} lets in, besides whoever asks without any credentials. */
-export const account = { name: 'admin', password: 'of the benchmark' }
-
-/**
- * The same with tokens. Whoever asks without one may do everything too, so that data can be made
- * by the same clients; a token that is shown is verified all the same.
- */
-export const slipwayWithTokens: PeerKind = {
-  ...slipway,
-  name: 'Slipway with tokens',
-  start: async (settings) => {
-    const rules = path.join(settings.directory, 'access.yml')
-    await writeFile(
-      rules,
-      'grants: [{ repositories: "**", allow: { anonymous: [pull, push, overwrite] } }]',
-    )
-    return startSlipway(settings, {
-      SLIPWAY_AUTH: 'token',
-      SLIPWAY_ADMIN_PASSWORD: account.password,
-      SLIPWAY_ACCESS_FILE: rules,
-    })
-  },
-}
-
-function start(settings: PeerSettings): Promise<Peer> {
-  return startSlipway(settings, {})
+async function start(settings: PeerSettings): Promise<Peer> {
+  const { setup } = settings
+  if (setup.database === 'embedded') return startSlipway(settings, {})
+  const database = await startDatabase(path.join(settings.directory, 'database'))
+  const peer = await startSlipway(settings, { SLIPWAY_DATABASE_URL: database.url })
+  return {
+    ...peer,
+    roots: [...peer.roots, database.pid],
+    stop: async () => {
+      await peer.stop()
+      await database.stop()
+    },
+  }
 }
 
 async function startSlipway(
-  { directory, workers, profileDirectory, upstreamUrl }: PeerSettings,
+  { directory, setup, profileDirectory, upstreamUrl }: PeerSettings,
   environment: Readonly<Record<string, string>>,
 ): Promise<Peer> {
+  const { workers } = setup
   const port = await freePort()
   const program = path.join(root, 'bin', 'slipway.cjs')
+  const account = setup.auth === 'token' ? { name: 'admin', password: randomUUID() } : undefined
   // Run as it is installed, by its first line, which names flags; a profile needs another one.
   const profiled = [
     '--initial-old-space-size=256',
@@ -75,16 +79,40 @@ async function startSlipway(
       ...(workers > 1 ? ['--workers', String(workers)] : []),
     ],
     environment: {
-      SLIPWAY_LOG_LEVEL: 'warn',
       ...(upstreamUrl !== undefined && {
         SLIPWAY_UPSTREAMS: JSON.stringify({
           upstream: { url: upstreamUrl, privateAddresses: true },
         }),
       }),
+      ...withTokens(account),
+      ...(setup.storage !== 'filesystem' && inBucket(setup.storage)),
       ...environment,
     },
     directory,
     readyUrl: `http://127.0.0.1:${port}/readyz`,
   })
-  return { port, roots: [pid], stop }
+  return { port, account, roots: [pid], stop }
+}
+
+function withTokens(account: Account | undefined): Readonly<Record<string, string>> {
+  if (account === undefined) return {}
+  return {
+    SLIPWAY_AUTH: 'token',
+    SLIPWAY_ADMIN_PASSWORD: account.password,
+    // Clients of the benchmark ask for a token once, and not while they are measured.
+    SLIPWAY_TOKENS_SECONDS: '3600',
+    SLIPWAY_LIMITS_TOKEN_REQUESTS_PER_MINUTE: '1000000',
+  }
+}
+
+/** Blobs in a part of the bucket that nobody else has. */
+export function inBucket(place: S3Place): Readonly<Record<string, string>> {
+  return {
+    SLIPWAY_STORAGE_TYPE: 's3',
+    SLIPWAY_STORAGE_S3_ENDPOINT: place.endpoint,
+    SLIPWAY_STORAGE_S3_BUCKET: place.bucket,
+    SLIPWAY_STORAGE_S3_PREFIX: `slipway-${randomUUID()}`,
+    SLIPWAY_STORAGE_S3_ACCESS_KEY_ID: place.accessKeyId,
+    SLIPWAY_STORAGE_S3_SECRET_ACCESS_KEY: place.secretAccessKey,
+  }
 }

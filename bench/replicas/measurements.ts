@@ -39,11 +39,11 @@ export async function warmUp(stage: Stage, directory: string): Promise<PushedIma
   const file = path.join(directory, 'warm-up')
   for (let replicas = 1; replicas <= mostReplicas; replicas++) {
     const layer = await writeUniqueFile(file, 16 * 2 ** 20)
-    await pushLayer(stage.portFor(replicas), repository, layer)
-    await pullLayer(stage.portFor(replicas), repository, layer, replicas)
+    await pushLayer({ port: stage.portFor(replicas) }, repository, layer)
+    await pullLayer({ port: stage.portFor(replicas) }, repository, layer, replicas)
     await rm(file)
   }
-  return pushImages({ port: stage.portFor(mostReplicas), roots: [], stop: async () => {} })
+  return pushImages({ port: stage.portFor(mostReplicas) })
 }
 
 /** All figures of one round with so many replicas. */
@@ -64,7 +64,7 @@ export async function measureRound(setting: Setting): Promise<Measurement[]> {
 
 async function pushLayers(setting: Setting, layers: ContentFile[]): Promise<Measurement> {
   const cost = await measure(setting, (port) =>
-    Promise.all(layers.map((layer) => pushLayer(port, repository, layer))),
+    Promise.all(layers.map((layer) => pushLayer({ port }, repository, layer))),
   )
   return ofBytes(`push of ${sizes(setting)}`, setting, {
     ...cost,
@@ -74,7 +74,7 @@ async function pushLayers(setting: Setting, layers: ContentFile[]): Promise<Meas
 
 async function pullLayers(setting: Setting, layers: ContentFile[]): Promise<Measurement> {
   const cost = await measure(setting, (port) =>
-    Promise.all(layers.map((layer) => pullLayer(port, repository, layer, 1))),
+    Promise.all(layers.map((layer) => pullLayer({ port }, repository, layer, 1))),
   )
   return ofBytes(`pull of ${sizes(setting)}`, setting, {
     ...cost,

@@ -2,12 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run } from '../command.ts'
+import type { S3Place } from '../peers/peer.ts'
 
 export interface S3Server {
   /** The processes that make it up. */
   readonly roots: readonly number[]
-  /** The settings of a Slipway that keeps its blobs there. */
-  readonly variables: Readonly<Record<string, string>>
+  readonly place: S3Place
 }
 
 /**
@@ -29,12 +29,11 @@ export async function startS3Server(
     roots: readdirSync(pidFiles).map((file) =>
       Number.parseInt(readFileSync(path.join(pidFiles, file), 'utf8'), 10),
     ),
-    variables: {
-      SLIPWAY_STORAGE_TYPE: 's3',
-      SLIPWAY_STORAGE_S3_ENDPOINT: url.origin,
-      SLIPWAY_STORAGE_S3_BUCKET: url.pathname.slice(1),
-      SLIPWAY_STORAGE_S3_ACCESS_KEY_ID: decodeURIComponent(url.username),
-      SLIPWAY_STORAGE_S3_SECRET_ACCESS_KEY: decodeURIComponent(url.password),
+    place: {
+      endpoint: url.origin,
+      bucket: url.pathname.slice(1),
+      accessKeyId: decodeURIComponent(url.username),
+      secretAccessKey: decodeURIComponent(url.password),
     },
   }
 }

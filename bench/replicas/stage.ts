@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { startEmbeddedPostgres } from '../../postgres/embedded.ts'
 import { nginxConfiguration } from '../../test/e2e/support/nginx-configuration.ts'
+import { startDatabase } from '../peers/postgres.ts'
 import { freePort, startServer } from '../peers/server-process.ts'
+import { inBucket } from '../peers/slipway.ts'
 import type { Parts } from './cpu.ts'
 import { startS3Server } from './s3-server.ts'
 
@@ -33,18 +33,15 @@ export async function openStage(directory: string, s3: string, onClose: OnClose)
     await mkdir(made)
     return made
   }
-  const log = { debug() {}, info() {}, warn() {}, error() {} }
-  const cluster = path.join(directory, 'database')
-  const postgres = await startEmbeddedPostgres({ directory: cluster, log })
-  onClose(() => postgres.stop())
+  const database = await startDatabase(path.join(directory, 'database'))
+  onClose(database.stop)
   const storage = await startS3Server(s3, path.join(directory, 's3'), onClose)
 
-  const { host: socket, port, user, database } = postgres.connection
   const environment = {
-    SLIPWAY_DATABASE_URL: `postgres://${user}@localhost:${port}/${database}?host=${socket}`,
+    SLIPWAY_DATABASE_URL: database.url,
     SLIPWAY_LOG_LEVEL: 'warn',
     SLIPWAY_AUTH: 'none', // there is a proxy in front
-    ...storage.variables,
+    ...inBucket(storage.place),
   }
   const replicas: Awaited<ReturnType<typeof startReplica>>[] = []
   for (let replica = 1; replica <= mostReplicas; replica++) {
@@ -60,14 +57,13 @@ export async function openStage(directory: string, s3: string, onClose: OnClose)
     proxies.push(started)
   }
 
-  const postmaster = readFileSync(path.join(cluster, 'cluster', 'postmaster.pid'), 'utf8')
   return {
     portFor: (count) => proxies[count - 1]?.port ?? 0,
     parts: {
       replicas: replicas.map(({ pid }) => pid),
       nginx: proxies.map(({ pid }) => pid),
       s3: storage.roots,
-      postgres: [Number.parseInt(postmaster, 10)],
+      postgres: [database.pid],
     },
   }
 }

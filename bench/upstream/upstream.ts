@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { Bench } from '../bench.ts'
 import { type ContentFile, writeUniqueFile } from '../client/content.ts'
 import { pullLayer, pushLayer } from '../client/curl.ts'
-import type { Peer } from '../peers/peer.ts'
+import { type Peer, plainSetup } from '../peers/peer.ts'
 import { slipway } from '../peers/slipway.ts'
 import type { Traffic } from './link.ts'
 import type { LinkAnswer, LinkOrder } from './link-process.ts'
@@ -54,8 +54,8 @@ export class Upstream {
     try {
       const layer = await writeUniqueFile(file, sizeBytes)
       const { port } = this.registry
-      await pushLayer(port, repository, layer)
-      await pullLayer(port, repository, layer, 1)
+      await pushLayer({ port }, repository, layer)
+      await pullLayer({ port }, repository, layer, 1)
       return layer
     } finally {
       await rm(file, { force: true })
@@ -75,7 +75,11 @@ export async function withUpstream<T>(
 ): Promise<T> {
   const directory = path.join(bench.directory, 'upstream')
   await mkdir(directory)
-  const registry = await slipway.start({ directory, workers: 1, profileDirectory: undefined })
+  const registry = await slipway.start({
+    directory,
+    setup: plainSetup,
+    profileDirectory: undefined,
+  })
   bench.running.add(registry)
   const link = fork(fileURLToPath(new URL('link-process.ts', import.meta.url)))
   try {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { dockerRegistry } from '../../../bench/peers/docker-registry.ts'
+import { plainSetup } from '../../../bench/peers/peer.ts'
 
 const REASON = "docker-registry is not installed; it is Debian's package of that name"
 
@@ -17,7 +18,7 @@ export interface ForeignRegistry {
 export async function openDockerRegistry(): Promise<ForeignRegistry> {
   const directory = await mkdtemp(path.join(tmpdir(), 'docker-registry-'))
   const removed = () => rm(directory, { recursive: true, force: true })
-  const settings = { directory, workers: 1, profileDirectory: undefined }
+  const settings = { directory, setup: plainSetup, profileDirectory: undefined }
   try {
     const { port, stop } = await dockerRegistry.start(settings)
     return {
