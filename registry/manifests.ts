@@ -79,14 +79,14 @@ export function findByDigest({ db, cache }: Registry, repository: RepositoryName
 }
 
 async function byTag(registry: Registry, repository: RepositoryName, tag: Tag) {
-  const { db, cache } = registry
-  let fetched: StoredManifest | undefined
-  const digest = await cache.tag(repository, tag, async () => {
-    fetched = await findManifest(db, repository, { kind: 'tag', tag })
-    return fetched?.digest
-  })
-  // What came with the tag is not remembered: it may have been deleted since it was read.
-  return digest === undefined ? undefined : (fetched ?? findByDigest(registry, repository, digest))
+  const { db, cache, tagReads } = registry
+  const digest = await cache.tag(repository, tag, () => tagReads.digestOf(repository, tag))
+  if (digest === undefined) return undefined
+  // A tag that moved between the two reads, and whose manifest was then deleted, names another one.
+  return (
+    (await findByDigest(registry, repository, digest)) ??
+    findManifest(db, repository, { kind: 'tag', tag })
+  )
 }
 
 /** What the pusher demands of a tag before it moves. RFC 9110, "If-Match" and "If-None-Match". */

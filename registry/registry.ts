@@ -7,6 +7,7 @@ import type { MetadataCache } from './metadata-cache.ts'
 import type { Promises } from './promises.ts'
 import type { PullThrough } from './pull-through/pull-through.ts'
 import type { Retention } from './retention/retention.ts'
+import type { TagReads } from './tag-reads.ts'
 import type { UploadHashes } from './upload-hashes.ts'
 import type { UploadLocks } from './upload-locks.ts'
 import type { Uses } from './uses.ts'
@@ -22,6 +23,7 @@ export interface Registry {
   readonly uploadHashes: UploadHashes
   /** What other registries are asked for. */
   readonly pullThrough: PullThrough
+  readonly tagReads: TagReads
   readonly uses: Uses
   readonly retention: Retention
   readonly limits: Limits

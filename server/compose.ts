@@ -17,6 +17,7 @@ import {
   type PullThrough,
 } from '../registry/pull-through/pull-through.ts'
 import type { FaultPoint, Registry } from '../registry/registry.ts'
+import { TagReads } from '../registry/tag-reads.ts'
 import { UploadHashes } from '../registry/upload-hashes.ts'
 import { UploadLocks } from '../registry/upload-locks.ts'
 import { Uses } from '../registry/uses.ts'
@@ -91,6 +92,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     limits: limitsOf(config),
     ...keptBy(config),
     retention: openRetention(config, access.control),
+    tagReads: new TagReads(db),
     uses: new Uses(),
     log,
     faultPoint: options.faultPoint ?? (() => {}),

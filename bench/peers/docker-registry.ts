@@ -27,8 +27,12 @@ async function start(settings: PeerSettings): Promise<Peer> {
   const { pid, stop } = await startServer({
     command: 'docker-registry',
     arguments: ['serve', file],
-    // Debian builds it with a default that exports nothing; this keeps it so everywhere.
-    environment: { OTEL_TRACES_EXPORTER: 'none' },
+    environment: {
+      // Debian builds it with a default that exports nothing; this keeps it so everywhere.
+      OTEL_TRACES_EXPORTER: 'none',
+      // Its S3 driver does not start where one is named.
+      AWS_CA_BUNDLE: undefined,
+    },
     directory,
     readyUrl: `http://127.0.0.1:${port}/v2/`,
   })

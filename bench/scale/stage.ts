@@ -6,6 +6,7 @@ import { Promises } from '../../registry/promises.ts'
 import { createPullThrough } from '../../registry/pull-through/pull-through.ts'
 import type { Registry } from '../../registry/registry.ts'
 import { NO_RETENTION } from '../../registry/retention/retention.ts'
+import { TagReads } from '../../registry/tag-reads.ts'
 import { UploadHashes } from '../../registry/upload-hashes.ts'
 import { UploadLocks } from '../../registry/upload-locks.ts'
 import { Uses } from '../../registry/uses.ts'
@@ -23,6 +24,7 @@ export function createRegistry(db: Pool, blobs: BlobStore, spool: string): Regis
     uploadLocks: new UploadLocks(db),
     uploadHashes: new UploadHashes(),
     pullThrough: createPullThrough({ db, process: randomUUID(), spool: new Spool(spool), log }),
+    tagReads: new TagReads(db),
     uses: new Uses(),
     retention: NO_RETENTION,
     limits: { uploadBytes: Number.POSITIVE_INFINITY, uploadExpirySeconds: 3600 },

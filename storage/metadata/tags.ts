@@ -40,6 +40,30 @@ export async function findTag(
   return rows[0]?.digest
 }
 
+export interface NamedTag {
+  readonly repository: RepositoryName
+  readonly tag: Tag
+}
+
+/** The same for many at once, in their order; undefined for those that are not there. */
+export async function findTags(
+  db: Queryable,
+  tags: readonly NamedTag[],
+): Promise<(Digest | undefined)[]> {
+  const { rows } = await db.query<{ place: number; digest: Digest }>({
+    name: 'find_tags',
+    text: `select asked.place::int, m.digest
+           from unnest($1::text[], $2::text[]) with ordinality as asked (repository, tag, place)
+           join repositories r on r.name = asked.repository
+           join tags t on t.repository_id = r.id and t.name = asked.tag
+           join manifests m on m.id = t.manifest_id`,
+    values: [tags.map(({ repository }) => repository), tags.map(({ tag }) => tag)],
+  })
+  const found: (Digest | undefined)[] = tags.map(() => undefined)
+  for (const { place, digest } of rows) found[place - 1] = digest
+  return found
+}
+
 /** The tags that name a manifest, in byte order. */
 export async function listTagsOfManifest(
   db: Queryable,

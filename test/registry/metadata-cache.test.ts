@@ -5,6 +5,7 @@ import { parseReference, parseRepositoryName, parseTag } from '../../oci/referen
 import { deleteManifest, getManifest } from '../../registry/manifests.ts'
 import { MetadataCache } from '../../registry/metadata-cache.ts'
 import type { Registry } from '../../registry/registry.ts'
+import { TagReads } from '../../registry/tag-reads.ts'
 import type { Revocation } from '../../storage/metadata/changes.ts'
 import type { Pool, Statement } from '../../storage/metadata/database.ts'
 import type { RepositoryId } from '../../storage/metadata/repositories.ts'
@@ -154,7 +155,7 @@ describe('a manifest that was being read by its tag', () => {
     await arrived
     await deleteManifest(registry, repository, pushed, ANYBODY)
     go()
-    expect((await reading).digest).toBe(pushed)
+    await expect(reading).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' })
 
     for (const reference of [pushed, 'latest']) {
       const again = getManifest(registry, repository, parseReference(reference))
@@ -162,6 +163,22 @@ describe('a manifest that was being read by its tag', () => {
         code: 'MANIFEST_UNKNOWN',
       })
     }
+  })
+
+  it('is the one that the tag was moved to, when the old one was deleted meanwhile', async () => {
+    const { registry } = test
+    const repository = parseRepositoryName('cache/moved')
+    const old = await pushManifest(registry, repository, imageOf([]), { reference: 'latest' })
+    const { slow, arrived, go } = withSlowTagRead(registry)
+
+    const reading = getManifest(slow, repository, parseReference('latest'))
+    await arrived
+    const moved = await pushManifest(registry, repository, imageOf([], 'moved'), {
+      reference: 'latest',
+    })
+    await deleteManifest(registry, repository, old, ANYBODY)
+    go()
+    expect((await reading).digest).toBe(moved)
   })
 })
 
@@ -173,14 +190,16 @@ function withSlowTagRead(registry: Registry) {
   const arrived = new Promise<void>((resolve) => (arrive = resolve))
   const query = async (statement: Statement) => {
     const result = await registry.db.query(statement)
-    if (statement.name === 'find_manifest_by_tag') {
+    if (statement.name === 'find_tag') {
       arrive()
       await gate
       await turn()
     }
     return result
   }
-  return { slow: { ...registry, db: { query } as unknown as Pool }, arrived, go: () => go() }
+  const db = { query } as unknown as Pool
+  const tagReads = new TagReads(db)
+  return { slow: { ...registry, db, tagReads }, arrived, go: () => go() }
 }
 
 describe('a blob that is being published', () => {

@@ -22,6 +22,7 @@ import {
 } from '../../registry/pull-through/pull-through.ts'
 import type { Limits, Registry } from '../../registry/registry.ts'
 import { NO_RETENTION } from '../../registry/retention/retention.ts'
+import { TagReads } from '../../registry/tag-reads.ts'
 import { UploadHashes } from '../../registry/upload-hashes.ts'
 import { UploadLocks } from '../../registry/upload-locks.ts'
 import { Uses } from '../../registry/uses.ts'
@@ -152,6 +153,7 @@ async function createRegistry(
     limits: { uploadBytes: Number.POSITIVE_INFINITY, uploadExpirySeconds: 3600, ...limits },
     keeping: terms,
     promises: new Promises(terms, now),
+    tagReads: new TagReads(pool),
     uses: new Uses(),
     retention: { ...NO_RETENTION, ...retention },
     log,
