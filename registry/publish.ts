@@ -84,6 +84,7 @@ async function publishUnlessKnown(
     ])
     if (!there) throw new UploadLost()
     if (live !== undefined && live.location !== known?.location) {
+      await tx.rollback() // which waits for no disk, unlike the commit of mere locks
       return { kind: 'found', location: live.location }
     }
     await faultPoint('blob locked')

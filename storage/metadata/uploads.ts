@@ -237,9 +237,12 @@ export async function expireUpload(db: Queryable, id: string, writer: Writer): P
   return rowCount === 1
 }
 
-/** For a session whose bytes are removed. */
+/** For a session whose bytes are removed. One that comes back with a crash is swept. */
 export async function deleteUpload(db: Queryable, id: string): Promise<void> {
-  await db.query({ text: 'delete from upload_sessions where id = $1', values: [id] })
+  await db.query({
+    text: `delete from upload_sessions where id = $1 returning ${WITHOUT_WAIT}`,
+    values: [id],
+  })
 }
 
 export function toSession(row: UploadRow | undefined): UploadSession | undefined {
