@@ -72,10 +72,9 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
   const id = randomUUID()
   const spool = new Spool(path.join(config.data, 'spool'))
   const pullThrough = createPullThrough({ db, process: id, spool, log })
-  const { upstreams } = pullThrough
   // Heard in any case: the command line may change the rules of a server that runs.
   const changes = new Changes({ id, db, connection, log })
-  const aliases = (name: RepositoryName) => upstreams.aliases(name)
+  const aliases = (name: RepositoryName) => pullThrough.upstreams.aliases(name)
   const terms = { config, db, changes, shared: !ownsDatabase, aliases, log }
   const access = await openAccessControl(terms)
   const here = { id, db, durable: storage.store.needsDurableSession, changes }
@@ -108,7 +107,7 @@ export async function compose(options: ComposeOptions): Promise<Composition> {
     await db.end()
   }
   const prepare = async () => {
-    await followUpstreams(upstreams, { config, db, changes, cache: shared.cache, log })
+    await followUpstreams(pullThrough.upstreams, { config, db, changes, cache: shared.cache, log })
     return access.prepare()
   }
   const firstPassword = await prepare().catch(async (error: unknown) => {

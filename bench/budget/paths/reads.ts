@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { PushedImage } from '../../cases/pushed-images.ts'
 import { Connection, type Request } from '../../client/connection.ts'
 import { contentOf } from '../../client/content.ts'
-import { acceptManifests, expectStatus } from '../../client/push.ts'
+import { acceptManifests, expectStatus, mountBlob } from '../../client/push.ts'
 import type { HotPath, Site } from '../hot-path.ts'
 import { openDrain } from './drain.ts'
 import { postWhole } from './posting.ts'
@@ -34,7 +34,9 @@ export const reads: readonly HotPath[] = [
       const paths: string[] = []
       for (let index = 0; index < times; index++) {
         const { digest, bytes } = contentOf(randomBytes(1024))
-        await postWhole(connection, repository, { digest, bytes })
+        // What a push brings is promised by it.
+        await postWhole(connection, `${repository}-source`, { digest, bytes })
+        await mountBlob(connection, repository, digest, `${repository}-source`)
         paths.push(`/v2/${repository}/blobs/${digest}`)
       }
       connection.close()
