@@ -40,7 +40,8 @@ interface Lookup<Key, Value> {
   get(key: Key): Value | undefined
 }
 
-const ENTRIES = 50_000
+// Room for them is taken as they come: with `max` all of it would be made ready at once.
+const AT_MOST = { maxSize: 50_000, sizeCalculation: () => 1 }
 const TOKEN_BYTES = 32 * 1024 * 1024
 const TOKEN_MS = 300_000
 
@@ -55,8 +56,8 @@ export class AccessRecords {
   readonly #db: Pool
   readonly #hearing: Hearing | undefined
   readonly #rules: () => AccessRules
-  readonly #accounts = new LRUCache<AccountId, Account>({ max: ENTRIES })
-  readonly #credentials = new LRUCache<string, Credential>({ max: ENTRIES })
+  readonly #accounts = new LRUCache<AccountId, Account>(AT_MOST)
+  readonly #credentials = new LRUCache<string, Credential>(AT_MOST)
   /** Tokens whose signature was verified. */
   readonly #tokens = new LRUCache<string, AccessToken>({
     maxSize: TOKEN_BYTES,

@@ -2,7 +2,7 @@ import type { Sides } from './bench.ts'
 import { type Comparison, meetsTarget, ratioOf, type Target } from './comparison.ts'
 import type { Environment } from './environment.ts'
 import type { Usage } from './measure/process-tree.ts'
-import { median, spreadOf } from './measure/statistics.ts'
+import { figureText, median, spreadOf } from './measure/statistics.ts'
 
 const columns = ['', 'what', 'unit', 'ours', 'peer', 'ratio', 'target', '', 'CPU s', 'peak MiB']
 
@@ -85,12 +85,7 @@ function notes(comparisons: readonly Comparison[]): string[] {
 
 function spread(values: readonly number[]): string {
   const { median: middle, min, max } = spreadOf(values)
-  return `${number(middle)} (${number(min)}–${number(max)})`
-}
-
-/** Three significant digits, and never an exponent. */
-function number(value: number): string {
-  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
+  return `${figureText(middle)} (${figureText(min)}–${figureText(max)})`
 }
 
 function targetText(target: Target | undefined): string {
@@ -110,9 +105,9 @@ function pair<T>(values: Sides<T>, text: (value: T) => string): string {
 }
 
 function cpuText(rounds: readonly Usage[]): string {
-  return number(median(rounds.map(({ cpuSeconds }) => cpuSeconds)))
+  return figureText(median(rounds.map(({ cpuSeconds }) => cpuSeconds)))
 }
 
 function memoryText(rounds: readonly Usage[]): string {
-  return number(Math.max(...rounds.map(({ peakMemoryKiB }) => peakMemoryKiB)) / 1024)
+  return figureText(Math.max(...rounds.map(({ peakMemoryKiB }) => peakMemoryKiB)) / 1024)
 }

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { RepositoryName } from '../oci/reference.ts'
 import type { RepositoryId } from '../storage/metadata/repositories.ts'
 import type { UploadKey, UploadSession } from '../storage/metadata/uploads.ts'
+import { atMost } from './at-most.ts'
 
 const MAX_SESSIONS = 10_000
 /** The clock of the database may be so much ahead: it tells when a session has ended. */
@@ -21,7 +22,7 @@ interface LeftUpload {
  */
 export class LeftUploads {
   readonly #repositoryId: (name: RepositoryName) => RepositoryId | undefined
-  readonly #left = new LRUCache<string, LeftUpload>({ max: MAX_SESSIONS })
+  readonly #left = new LRUCache<string, LeftUpload>(atMost(MAX_SESSIONS))
 
   /** @param repositoryId of one that was not deleted since */
   constructor(repositoryId: (name: RepositoryName) => RepositoryId | undefined) {

@@ -5,6 +5,7 @@ import type { StoredBlob } from '../storage/metadata/blobs.ts'
 import type { Revocation } from '../storage/metadata/changes.ts'
 import type { StoredManifest } from '../storage/metadata/manifests.ts'
 import type { RepositoryId } from '../storage/metadata/repositories.ts'
+import { atMost } from './at-most.ts'
 import { type Reading, Remembered } from './remembered.ts'
 
 const MANIFEST_BYTES = 64 * 1024 * 1024
@@ -41,7 +42,7 @@ export class MetadataCache {
   readonly #manifests: Remembered<string, StoredManifest>
   readonly #tags = remembered<string, Digest>()
   readonly #blobs = remembered<string, StoredBlob>()
-  readonly #repositories = new LRUCache<RepositoryName, RepositoryId>({ max: ENTRIES })
+  readonly #repositories = new LRUCache<RepositoryName, RepositoryId>(atMost(ENTRIES))
   readonly #upstreamTags = remembered<string, FreshTag>()
   readonly #kinds = remembered<RepositoryName, RepositoryKind>()
 
@@ -180,7 +181,7 @@ export class MetadataCache {
 }
 
 function remembered<Key extends string, Value extends {}>(): Remembered<Key, Value> {
-  return new Remembered(new LRUCache<Key, Value>({ max: ENTRIES }))
+  return new Remembered(new LRUCache<Key, Value>(atMost(ENTRIES)))
 }
 
 function through<Value extends {}>(

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/reference.ts'
+import { atMost } from './at-most.ts'
 import type { KeepingTerms } from './keeping.ts'
 
 const ENTRIES = 100_000
@@ -17,7 +18,7 @@ export class Promises {
   /** Milliseconds since any moment. */
   readonly now: () => number
   /** When they were written down last, by {@link now}. */
-  readonly #written = new LRUCache<string, number>({ max: ENTRIES })
+  readonly #written = new LRUCache<string, number>(atMost(ENTRIES))
 
   constructor(
     { graceSeconds }: Pick<KeepingTerms, 'graceSeconds'>,

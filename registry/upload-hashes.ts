@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { DigestAlgorithm } from '../oci/digest.ts'
 import type { UploadSession } from '../storage/metadata/uploads.ts'
+import { atMost } from './at-most.ts'
 import { NativeHash, PortableHash, type RunningHash } from './running-hash.ts'
 
 const MAX_SESSIONS = 10_000
@@ -19,7 +20,7 @@ type HashedSession = Pick<UploadSession, 'id' | 'offset' | 'algorithm' | 'hashSt
  */
 export class UploadHashes {
   readonly #shared: boolean
-  readonly #hashes = new LRUCache<string, NativeHash>({ max: MAX_SESSIONS })
+  readonly #hashes = new LRUCache<string, NativeHash>(atMost(MAX_SESSIONS))
 
   /** `shared`: other processes may get the next chunk. */
   constructor({ shared = false } = {}) {

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { type Sides, sides } from '../bench.ts'
 import type { Environment } from '../environment.ts'
-import { median, spreadOf } from '../measure/statistics.ts'
+import { figureText, median, spreadOf } from '../measure/statistics.ts'
 import { imagesEach, layers } from './content.ts'
 import { figureOf, type Point, type Round } from './figures.ts'
 import type { Options, Places } from './options.ts'
@@ -110,8 +110,8 @@ function cells(pair: Sides<Point>): string[] {
     ours.connections.toLocaleString('en'),
     rateOf(ours),
     rateOf(peer),
-    rate === undefined || peerRate === undefined ? '' : number(rate / peerRate),
-    both(pair, ({ p99Ms }) => p99Ms, number),
+    rate === undefined || peerRate === undefined ? '' : figureText(rate / peerRate),
+    both(pair, ({ p99Ms }) => p99Ms, figureText),
     both(
       pair,
       ({ firstAsks }) => firstAsks,
@@ -127,8 +127,8 @@ function rateOf(point: Point): string {
     min,
     max,
   } = spreadOf(point.rounds.map(({ requestsPerSecond }) => requestsPerSecond))
-  const spread = point.rounds.length === 1 ? '' : ` (${number(min)}–${number(max)})`
-  return `${number(middle)}${spread}${point.remark === '' ? '' : ' ¹'}`
+  const spread = point.rounds.length === 1 ? '' : ` (${figureText(min)}–${figureText(max)})`
+  return `${figureText(middle)}${spread}${point.remark === '' ? '' : ' ¹'}`
 }
 
 function both(
@@ -139,9 +139,4 @@ function both(
   const values = sides.map((side) => median(pair[side].rounds.map(of)))
   if (values.every(Number.isNaN)) return ''
   return values.map((value) => (Number.isNaN(value) ? '–' : text(value))).join(' / ')
-}
-
-/** Three significant digits, and never an exponent. */
-function number(value: number): string {
-  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
 }

@@ -1,4 +1,4 @@
-import { median, spreadOf } from '../measure/statistics.ts'
+import { figureText, median, spreadOf } from '../measure/statistics.ts'
 import type { Measurement } from './measurements.ts'
 
 /** The measurements of every round with so many replicas. */
@@ -38,11 +38,11 @@ function cells({ replicas, rounds }: Row): string[] {
   const [first] = rounds
   if (first === undefined) return []
   const figure = spreadOf(rounds.map((round) => round.figure))
-  const middle = (of: (round: Measurement) => number) => number(median(rounds.map(of)))
+  const middle = (of: (round: Measurement) => number) => figureText(median(rounds.map(of)))
   return [
     first.what,
     String(replicas),
-    `${number(figure.median)} (${number(figure.min)}–${number(figure.max)})`,
+    `${figureText(figure.median)} (${figureText(figure.min)}–${figureText(figure.max)})`,
     first.unit,
     middle(({ cpu }) => cpu.replicas),
     middle(({ cpu }) => cpu.nginx),
@@ -51,9 +51,4 @@ function cells({ replicas, rounds }: Row): string[] {
     first.cpuUnit,
     `${(median(rounds.map(({ busy }) => busy)) * 100).toFixed(0)} %`,
   ]
-}
-
-/** Three significant digits, and never an exponent. */
-function number(value: number): string {
-  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)))
 }

@@ -1,9 +1,15 @@
 import { LRUCache } from 'lru-cache'
 import { networkOf } from '../../auth/passwords/login-throttle.ts'
 import { RegistryError } from '../../oci/errors.ts'
+import { atMost } from '../../registry/at-most.ts'
 
 const ADDRESSES = 50_000
 const MINUTE_MS = 60_000
+
+interface Bucket {
+  readonly tokens: number
+  readonly atMs: number
+}
 
 /** Too many requests of one kind from one address; answered with `Retry-After`. */
 class RateExceeded extends RegistryError {
@@ -23,7 +29,7 @@ class RateExceeded extends RegistryError {
 export class RateLimit {
   readonly #capacity: number
   readonly #perMs: number
-  readonly #buckets = new LRUCache<string, { tokens: number; atMs: number }>({ max: ADDRESSES })
+  readonly #buckets = new LRUCache<string, Bucket>(atMost(ADDRESSES))
 
   constructor(perMinute: number) {
     this.#capacity = Math.max(1, Math.ceil(perMinute / 6))
