@@ -54,7 +54,7 @@ describe('an external database', () => {
     const content = contentOf('cut', 200_000)
     const session = await startSession(to)
     const body = interrupted(content.bytes, async () => {
-      await sleep(300) // the session is claimed; between here and the end nothing is asked
+      await sleep(1500) // the session is claimed; between here and the end nothing is asked
       proxy.cut()
     })
     const patched = await exchange(server.host, { method: 'PATCH', path: session, body })

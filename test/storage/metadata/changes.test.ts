@@ -103,7 +103,8 @@ describe.concurrent('a message', () => {
     await sender.changes.publish(wanted('first'))
     await other.changes.publish(wanted('second'))
 
-    await until('both', () => third.heard.length === 2 && sender.heard.length === 1)
+    const heard = () => [sender, other, third].map((process) => process.heard.length)
+    await until('all', () => heard().join() === '1,1,2')
     expect(third.heard).toEqual([wanted('first'), wanted('second')])
     expect(other.heard).toEqual([wanted('first')])
     expect(sender.heard).toEqual([wanted('second')])

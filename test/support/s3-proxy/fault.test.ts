@@ -97,6 +97,7 @@ describe('a fault of an S3 proxy', () => {
     await impatient.begin('PUT', '/bucket/key', { 'Content-Length': 0 })
     await vi.waitFor(() => expect(fault.hits).toBe(2))
     await impatient.close()
+    await sleep(100) // until that is seen
     expect((await ask(proxy, 'GET /bucket/key')).status, 'others pass').toBe(200)
     expect(counts.answers).toBe(1)
 
