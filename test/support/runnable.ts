@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 const VARIABLE = 'SLIPWAY_TEST_COMPILED'
+/** Then the process that made it. */
+const PREFIX = '.compiled-'
 
 /** What tests run as processes of their own: those of `tsconfig.programs.json`. */
 type Program =
@@ -20,7 +22,9 @@ type Program =
  * @returns the folder, for the caller to remove
  */
 export function compilePrograms(): string {
-  const folder = mkdtempSync(path.join(ROOT, '.compiled-'))
+  removeLeftOvers()
+  const folder = path.join(ROOT, `${PREFIX}${process.pid}`)
+  mkdirSync(folder)
   const tsc = createRequire(import.meta.url).resolve('typescript/package.json')
   execFileSync(process.execPath, [
     path.join(path.dirname(tsc), 'bin/tsc'),
@@ -43,4 +47,20 @@ export function runnable(program: Program): string[] {
   const compiled = process.env[VARIABLE]
   if (compiled !== undefined) return [path.join(compiled, program.replace(/\.ts$/, '.js'))]
   return ['--import', import.meta.resolve('tsx'), path.join(ROOT, program)]
+}
+
+/** Of runs that were killed. */
+function removeLeftOvers(): void {
+  for (const name of readdirSync(ROOT).filter((each) => each.startsWith(PREFIX))) {
+    if (isRunning(Number(name.slice(PREFIX.length)))) continue
+    rmSync(path.join(ROOT, name), { recursive: true, force: true })
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
 }
