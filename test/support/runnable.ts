@@ -22,6 +22,9 @@ type Program =
  * @returns the folder, for the caller to remove
  */
 export function compilePrograms(): string {
+  // Each project of a run asks for it.
+  const done = process.env[VARIABLE]
+  if (done !== undefined) return done
   removeLeftOvers()
   const folder = path.join(ROOT, `${PREFIX}${process.pid}`)
   mkdirSync(folder)
