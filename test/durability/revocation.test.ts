@@ -78,7 +78,7 @@ describe('two replicas with accounts', () => {
 
   async function expectWelcome(headers: Record<string, string>): Promise<void> {
     expect((await ask(b, '/v2/', headers)).status).toBe(200)
-    // What is tried here is how soon somebody is refused, not how soon he is let in.
+    // What gives rights is told to the others and not waited for.
     const tags = async () => (await ask(b, '/v2/team/app/tags/list', headers)).status
     await until('being let in', async () => (await tags()) === 404)
   }
