@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { plainSetup, type S3Place, type Setup } from './peers/peer.ts'
-import { startS3Server } from './replicas/s3-server.ts'
+import { startS3Server } from './peers/s3-server.ts'
 
 interface NamedSetup {
   /** For the reader. */

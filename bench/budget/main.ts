@@ -1,10 +1,8 @@
 /** What one request costs on each hot path of the built server: counted, not timed. */
-import { rmSync } from 'node:fs'
-import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
+import { writeFile } from 'node:fs/promises'
 import { pushImages } from '../cases/pushed-images.ts'
 import { serverOf } from '../client/server.ts'
+import { inFolder, type OnClose } from '../folder.ts'
 import type { HotPath } from './hot-path.ts'
 import { measureIdle, measurePath } from './measure.ts'
 import { type Options, parseOptions } from './options.ts'
@@ -28,32 +26,19 @@ try {
 
 async function main(options: Options): Promise<void> {
   const chosen = choose(options)
-  const directory = await mkdtemp(path.join(tmpdir(), 'slipway-budget-'))
-  // Postgres runs as another user when root starts it, who has to get in.
-  await chmod(directory, 0o755)
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
-  const closers: (() => Promise<void>)[] = []
-  const close = async () => {
-    for (let next = closers.pop(); next !== undefined; next = closers.pop()) await next()
-  }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => void close().finally(() => process.exit(1)))
-  }
-  try {
-    const rows = await measureAll(directory, chosen, options, (closer) => closers.push(closer))
+  await inFolder('budget', async (directory, onClose) => {
+    const rows = await measureAll(directory, chosen, options, onClose)
     const report = await reportOf(rows, options)
     console.log(report)
     if (options.out !== undefined) await writeFile(options.out, report)
-  } finally {
-    await close()
-  }
+  })
 }
 
 async function measureAll(
   directory: string,
   chosen: readonly HotPath[],
   options: Options,
-  onClose: (close: () => Promise<void>) => void,
+  onClose: OnClose,
 ): Promise<Row[]> {
   const stage = await openStage(directory, options, onClose)
   const server = serverOf(stage.peer)

@@ -35,9 +35,9 @@ export async function authorizationFor(
   const tokens = known.get(account) ?? new Map<string, Promise<string>>()
   known.set(account, tokens)
   const key = repositories.join(' ')
-  const token = tokens.get(key) ?? fetchToken(server, account, repositories)
+  const token = tokens.get(key) ?? tokenFor(server, repositories.map(scopeOf))
   tokens.set(key, token)
-  return `Bearer ${await token}`
+  return token
 }
 
 /** The same for all that some paths name. */
@@ -55,19 +55,25 @@ export function repositoryOf(target: string): string | undefined {
   return /^\/v2\/(.+)\/(?:blobs|manifests|tags|referrers)\//.exec(target)?.[1]
 }
 
-/** @throws Error when the account gets none */
-async function fetchToken(
-  { port }: Server,
-  { name, password }: Account,
-  repositories: readonly string[],
-): Promise<string> {
-  const url = new URL(`http://127.0.0.1:${port}/token`)
-  for (const repository of repositories) url.searchParams.append('scope', scopeOf(repository))
-  const basic = Buffer.from(`${name}:${password}`).toString('base64')
-  const response = await fetch(url, { headers: { Authorization: `Basic ${basic}` } })
+/** The Authorization header of a token for just these scopes. @throws Error when there is none */
+export async function tokenFor(server: Server, scopes: readonly string[]): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${server.port}${tokenTarget(scopes)}`, {
+    headers: { Authorization: basic(server) },
+  })
   if (!response.ok) throw new Error(`token: ${response.status} ${await response.text()}`)
   const { token } = (await response.json()) as { token: string }
-  return token
+  return `Bearer ${token}`
+}
+
+/** Path and query of a request for a token. */
+export function tokenTarget(scopes: readonly string[]): string {
+  const query = new URLSearchParams(scopes.map((scope): [string, string] => ['scope', scope]))
+  return `/token?${query.toString()}`
+}
+
+/** The Authorization header by name and password. */
+export function basic({ account }: Server): string {
+  return `Basic ${Buffer.from(`${account?.name}:${account?.password}`).toString('base64')}`
 }
 
 function scopeOf(repository: string): string {

@@ -2,11 +2,11 @@
  * What one, two and three replicas do behind nginx, on one database and one S3 server, all on
  * this machine with the client. The replicas run all the time; nginx has one port for each number.
  */
-import { rmSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp } from 'node:fs/promises'
-import { cpus, tmpdir, totalmem } from 'node:os'
+import { mkdir } from 'node:fs/promises'
+import { cpus, totalmem } from 'node:os'
 import path from 'node:path'
 import { requireSpace } from '../environment.ts'
+import { inFolder, type OnClose } from '../folder.ts'
 import { type Measurement, measureRound, warmUp } from './measurements.ts'
 import { type Options, parseOptions } from './options.ts'
 import { mostReplicas, openStage } from './stage.ts'
@@ -21,29 +21,14 @@ try {
   process.exitCode = 1
 }
 
-async function main(options: Options): Promise<void> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'slipway-bench-replicas-'))
-  // Postgres runs as another user when root starts it, who has to get in.
-  await chmod(directory, 0o755)
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
-  const closers: (() => Promise<void>)[] = []
-  const close = async () => {
-    for (let next = closers.pop(); next !== undefined; next = closers.pop()) await next()
-  }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => void close().finally(() => process.exit(1)))
-  }
-  try {
-    await measureAll(directory, options, (closer) => closers.push(closer))
-  } finally {
-    await close()
-  }
+function main(options: Options): Promise<void> {
+  return inFolder('bench-replicas', (directory, onClose) => measureAll(directory, options, onClose))
 }
 
 async function measureAll(
   directory: string,
   { s3, rounds, scale }: Options,
-  onClose: (close: () => Promise<void>) => void,
+  onClose: OnClose,
 ): Promise<void> {
   await requireSpace(directory, scale.layers * scale.layerBytes * (rounds * 3 + 2) + 4 * 2 ** 30)
   const stage = await openStage(directory, s3, onClose)

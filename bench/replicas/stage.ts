@@ -3,10 +3,10 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { nginxConfiguration } from '../../test/e2e/support/nginx-configuration.ts'
 import { startDatabase } from '../peers/postgres.ts'
+import { startS3Server } from '../peers/s3-server.ts'
 import { freePort, startServer } from '../peers/server-process.ts'
 import { inBucket } from '../peers/slipway.ts'
 import type { Parts } from './cpu.ts'
-import { startS3Server } from './s3-server.ts'
 
 const program = fileURLToPath(new URL('../../bin/slipway.cjs', import.meta.url))
 

@@ -3,10 +3,10 @@ import type { PushedImage } from '../../cases/pushed-images.ts'
 import { Connection, type Request } from '../../client/connection.ts'
 import { contentOf } from '../../client/content.ts'
 import { acceptManifests, expectStatus, mountBlob } from '../../client/push.ts'
+import { tokenFor } from '../../client/server.ts'
 import type { HotPath, Site } from '../hot-path.ts'
 import { openDrain } from './drain.ts'
 import { postWhole } from './posting.ts'
-import { tokenFor } from './token.ts'
 
 const repository = 'budget/reads'
 const largeMebibytes = 64

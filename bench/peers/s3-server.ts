@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run } from '../command.ts'
-import type { S3Place } from '../peers/peer.ts'
+import type { S3Place } from './peer.ts'
 
 export interface S3Server {
   /** The processes that make it up. */
