@@ -30,7 +30,6 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
 /** What the server counts, in Prometheus' form. One instance a process. */
 export class Metrics {
   readonly #series = new Series()
-  readonly requestsInProgress = this.#gauge('requests_in_progress', 'requests not yet answered')
   readonly #requests = this.#counter('requests_total', 'requests answered', [
     'method',
     'route',
@@ -43,8 +42,10 @@ export class Metrics {
     buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300],
     registers: [this.#series],
   })
-  readonly #bytesIn = this.#counter('received_bytes_total', 'bytes received, headers included')
-  readonly #bytesOut = this.#counter('sent_bytes_total', 'bytes sent, headers included')
+  // Numbers without labels are added up here, and handed over when somebody looks.
+  #inProgress = 0
+  #bytesIn = 0
+  #bytesOut = 0
   readonly #storage = new Histogram({
     name: 'slipway_storage_seconds',
     help: 'calls of the blob store; a read until its first bytes',
@@ -55,6 +56,11 @@ export class Metrics {
 
   constructor(sources: MetricSources) {
     collectDefaultMetrics({ register: this.#series, eventLoopMonitoringPrecision: 20 })
+    this.#gauge('requests_in_progress', 'requests not yet answered', (gauge) =>
+      gauge.set(this.#inProgress),
+    )
+    this.#sum('received_bytes_total', 'bytes received, headers included', () => this.#bytesIn)
+    this.#sum('sent_bytes_total', 'bytes sent, headers included', () => this.#bytesOut)
     this.#gauge('uploads_in_progress', 'requests adding bytes to an upload', (gauge) =>
       gauge.set(sources.uploadsInProgress()),
     )
@@ -83,26 +89,43 @@ export class Metrics {
     return this.#series.metrics()
   }
 
+  requestBegan(): void {
+    this.#inProgress++
+  }
+
   requestEnded({ method, route, status, seconds, bytesIn, bytesOut }: EndedRequest): void {
     // A client can invent methods; labels must not grow with them.
     const known = METHODS.has(method) ? method : 'other'
-    this.requestsInProgress.dec()
+    this.#inProgress--
     this.#requests.inc({ method: known, route, status })
     this.#seconds.observe({ method: known, route }, seconds)
-    this.#bytesIn.inc(bytesIn)
-    this.#bytesOut.inc(bytesOut)
+    this.#bytesIn += bytesIn
+    this.#bytesOut += bytesOut
   }
 
   storageCalled(operation: string, result: 'ok' | 'failed', seconds: number): void {
     this.#storage.observe({ operation, result }, seconds)
   }
 
-  #counter<Label extends string = never>(name: string, help: string, labelNames: Label[] = []) {
+  #counter<Label extends string>(name: string, help: string, labelNames: Label[]) {
     const registers = [this.#series]
     return new Counter<Label>({ name: `slipway_${name}`, help, labelNames, registers })
   }
 
-  #gauge(name: string, help: string, collect: (gauge: Gauge) => void = () => {}): Gauge {
+  /** A counter of what is added up elsewhere. */
+  #sum(name: string, help: string, total: () => number): Counter {
+    return new Counter({
+      name: `slipway_${name}`,
+      help,
+      registers: [this.#series],
+      collect(this: Counter) {
+        this.reset()
+        this.inc(total())
+      },
+    })
+  }
+
+  #gauge(name: string, help: string, collect: (gauge: Gauge) => void): Gauge {
     return new Gauge({
       name: `slipway_${name}`,
       help,

@@ -1,5 +1,6 @@
 import Koa from 'koa'
 import type { Logger } from 'pino'
+import type { Access } from '../auth/access.ts'
 import type { AccessControl } from '../auth/access-control.ts'
 import { authenticate } from '../auth/authenticate.ts'
 import type { TokenSource } from '../auth/tokens/challenge.ts'
@@ -49,30 +50,51 @@ export function createApp(options: AppOptions): Koa<RequestState> {
   app.use(logRequests({ log: settings.logsRequests ? log : undefined, metrics, proxies }))
   app.use(answerErrors({ log, tokens: (ctx) => tokenSource(access, settings, ctx) }))
 
+  // Nothing that tells of content is answered before it is known who asks.
+  const identify = identification(access, settings)
+  const recorded = { trail: access.audit, recordsPulls: settings.auditsPulls }
+  // Nearly every request is one of these: they come first, so that no router is asked about them.
+  app.use(async (ctx, next) => {
+    if (!rawPath(ctx.req).startsWith('/v2')) return next()
+    const identified = identify(ctx)
+    if (identified !== undefined) await identified
+    return handleV2(registry, ctx, recorded)
+  })
+
   app.use(operationRoutes(health, metrics).routes())
   app.use(tokenRoutes(access, settings.tokenRequests).routes())
-  // From here on nothing is answered before it is known who asks.
-  const recorded = { trail: access.audit, recordsPulls: settings.auditsPulls }
-  const passwordLimit = new RateLimit(settings.tokenRequests)
   const apiLimit = new RateLimit(settings.apiRequests)
   app.use(async (ctx, next) => {
-    const isV2 = rawPath(ctx.req).startsWith('/v2')
-    if (!isV2) apiLimit.take(ctx.state.address)
-    const { authorization } = ctx.req.headers
-    const caller = { authorization, address: ctx.state.address }
-    if (authorization !== undefined && /^basic /i.test(authorization))
-      passwordLimit.take(caller.address)
-    ctx.state.authenticateAgain = () => authenticate(access, { ...caller, isUnderWay: true })
-    const found = authenticate(access, caller)
-    ctx.state.access = found instanceof Promise ? await found : found
-    refuseForeign(ctx, access.mode)
-    return isV2 ? handleV2(registry, ctx, recorded) : next()
+    apiLimit.take(ctx.state.address)
+    await identify(ctx)
+    return next()
   })
   app.use(apiRoutes(registry, access).routes())
   app.use(() => {
     throw new RegistryError('UNSUPPORTED', 'there is nothing at this address', { status: 404 })
   })
   return app
+}
+
+/** What puts the access of the caller on `ctx.state`; it waits only for what is not remembered. */
+function identification(
+  access: AccessControl,
+  { tokenRequests }: AppSettings,
+): (ctx: RequestContext) => void | Promise<void> {
+  const passwordLimit = new RateLimit(tokenRequests)
+  return (ctx) => {
+    const { address } = ctx.state
+    const { authorization } = ctx.req.headers
+    if (authorization !== undefined && /^basic /i.test(authorization)) passwordLimit.take(address)
+    const caller = { authorization, address }
+    ctx.state.authenticateAgain = () => authenticate(access, { ...caller, isUnderWay: true })
+    const admit = (found: Access) => {
+      ctx.state.access = found
+      refuseForeign(ctx, access.mode)
+    }
+    const found = authenticate(access, caller)
+    return found instanceof Promise ? found.then(admit) : admit(found)
+  }
 }
 
 function isConnectionLost(error: unknown): boolean {

@@ -87,13 +87,14 @@ export async function handleV2(
     MAX_FULL_NAME_LENGTH - ctx.state.origin.host.length - 1,
   )
   const { action } = route
-  const located = locateTarget(registry, ctx, { name, resource: path.resource, action })
+  const { resource, reference } = path
+  const located = locateTarget(registry, ctx, { name, resource, reference, action })
   const target = located instanceof Promise ? await located : located
   const { repository } = target
   const deed = {
     action: `${route.name}.${action}`,
     repository,
-    target: path.reference,
+    target: reference,
     isRecorded: isRecorded(route, ctx.method, recordsPulls),
   }
   return recording(trail, ctx, deed, async () => {
@@ -101,7 +102,7 @@ export async function handleV2(
     access.require(repository, action)
     try {
       refuseUpstreams(target, action)
-      await route.handle(registry, { ...target, reference: path.reference }, ctx)
+      await route.handle(registry, target, ctx)
     } catch (error) {
       const scopes = [scopeFor(repository, action)]
       throw access.worded(concealed(error, target, ctx.state), scopes)

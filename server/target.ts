@@ -10,10 +10,11 @@ import type { RequestContext, Target } from './state.ts'
 export interface AskedTarget {
   readonly name: RepositoryName
   readonly resource: Resource
+  readonly reference: string
   readonly action: 'pull' | 'push' | 'delete' | 'overwrite'
 }
 
-export type LocatedTarget = Omit<Target, 'reference'> & Located
+export type LocatedTarget = Target & Located
 
 /**
  * What a name stands for: itself, or a repository of an upstream. From then on the rules of that
@@ -26,14 +27,20 @@ export function locateTarget(
 ): LocatedTarget | Promise<LocatedTarget> {
   const { upstreams } = registry.pullThrough
   if (upstreams.all.length > 0) return locateAmong(registry, ctx, asked)
-  return { asked: asked.name, repository: asked.name, source: undefined }
+  return unlocated(asked)
+}
+
+/** Itself, and nothing outside. */
+function unlocated({ name, reference }: AskedTarget): LocatedTarget {
+  return { asked: name, repository: name, source: undefined, reference }
 }
 
 async function locateAmong(
   registry: Registry,
   ctx: RequestContext,
-  { name, resource, action }: AskedTarget,
+  target: AskedTarget,
 ): Promise<LocatedTarget> {
+  const { name, resource, reference, action } = target
   const namespace = namespaceOf(ctx)
   const content = resource === 'manifest' ? 'manifest' : 'other content'
   const wants = action === 'pull' ? content : 'change'
@@ -43,10 +50,10 @@ async function locateAmong(
   const access = ctx.state.access.standingFor(name, repository)
   // Who may not pull what is outside is answered as if there were nothing outside.
   if (isAmbiguous && !access.allows(repository, 'pull')) {
-    return { asked: name, repository: name, source: undefined }
+    return unlocated(target)
   }
   if (repository !== name) ctx.state.access = access
-  return { asked: name, ...located }
+  return { asked: name, reference, ...located }
 }
 
 /** The registry that `?ns=` names; '' when it names two. */

@@ -1,7 +1,10 @@
+import type { Access } from '../../auth/access.ts'
 import type { AuditTrail } from '../../auth/audit.ts'
 import { Unauthorized } from '../../auth/tokens/challenge.ts'
 import { RegistryError } from '../../oci/errors.ts'
 import type { RequestContext } from '../state.ts'
+
+type AuditEvent = Parameters<AuditTrail['record']>[0]
 
 /** What a request is called in the audit trail. */
 export interface Deed {
@@ -20,21 +23,30 @@ const RECORDED = new WeakSet<RegistryError>()
 export async function recording(
   trail: Pick<AuditTrail, 'record'>,
   ctx: RequestContext,
-  { isRecorded, ...deed }: Deed,
+  deed: Deed,
   work: () => Promise<void>,
 ): Promise<void> {
-  const { access, address, requestId } = ctx.state
-  const event = { ...deed, actor: access.subject, address, requestId }
+  const { access } = ctx.state
   try {
     await work()
   } catch (error) {
     if (isDenied(error, ctx) && !RECORDED.has(error)) {
       RECORDED.add(error)
-      trail.record({ ...event, result: 'denied', detail: detailOf(error) })
+      trail.record({ ...eventOf(deed, ctx, access), result: 'denied', detail: detailOf(error) })
     }
     throw error
   }
-  if (isRecorded) trail.record({ ...event, result: 'done' })
+  if (deed.isRecorded) trail.record({ ...eventOf(deed, ctx, access), result: 'done' })
+}
+
+/** @param access as it was before: a handler may have asked once more who it is */
+function eventOf(
+  { action, repository, target }: Deed,
+  { state }: RequestContext,
+  access: Access,
+): Omit<AuditEvent, 'result'> {
+  const { address, requestId } = state
+  return { action, repository, target, actor: access.subject, address, requestId }
 }
 
 /**

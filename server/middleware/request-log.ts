@@ -31,7 +31,7 @@ export function logRequests(options: RequestLogOptions): Middleware<RequestState
     ctx.state.address = proxies.addressOf(ctx.req)
     ctx.state.origin = proxies.originOf(ctx.req)
     ctx.state.route = undefined
-    metrics.requestsInProgress.inc()
+    metrics.requestBegan()
     ctx.res.once('close', () => {
       const seconds = (performance.now() - startedAt) / 1000
       const bytesIn = socket.bytesRead - readBefore
