@@ -45,10 +45,14 @@ export async function promiseBlob(
   digest: Digest,
 ): Promise<StoredBlob> {
   const blob = await statBlob(registry, repository, digest)
-  const promise = () => promiseBlobRow(registry.db, repository, digest)
-  if (await registry.promises.keep(repository, digest, promise)) return blob
+  if (await keepsBlob(registry, repository, digest)) return blob
   registry.cache.forgetBlob(repository, digest)
   throw new RegistryError('BLOB_UNKNOWN', digest)
+}
+
+/** Whether it is there to stay: a collector that came first leaves nothing to be promised. */
+function keepsBlob({ db, promises }: Registry, repository: RepositoryName, digest: Digest) {
+  return promises.keepBlob(digest, () => promiseBlobRow(db, repository, digest))
 }
 
 export interface ReadOptions {
@@ -104,6 +108,9 @@ export async function mountBlob(
 ): Promise<boolean> {
   const source = from ?? (await findSource(registry, digest, mayPull))
   if (source === undefined || !mayPull(source)) return false
+  // Not in one statement with the link, which many make at once of a layer that all images have: each
+  // would wait for the commits of all before it.
+  if (!(await keepsBlob(registry, source, digest))) return false
   const sizeBytes = await inRepository(registry, repository, (id) =>
     linkBlobFrom(registry.db, source, { id, name: repository }, digest),
   )

@@ -30,7 +30,7 @@ export async function finishUpload(
       const promisedAtMs = registry.promises.now()
       const publish = () => publishUpload(registry, { lock, upload, digest })
       await registry.cache.publishedBlob(key.repository, digest, publish)
-      registry.promises.made(key.repository, digest, promisedAtMs)
+      registry.promises.madeBlob(digest, promisedAtMs)
       registry.uploadHashes.forget(key.id)
       await registry.faultPoint('blob committed')
     })

@@ -66,7 +66,7 @@ export async function promiseManifest(
   if (reference.kind === 'tag') return manifest
   const { digest } = manifest
   const promise = () => promiseManifestRow(registry.db, repository, digest)
-  if (await registry.promises.keep(repository, digest, promise)) return manifest
+  if (await registry.promises.keepManifest(repository, digest, promise)) return manifest
   registry.cache.forgetManifest(repository, digest)
   throw new RegistryError('MANIFEST_UNKNOWN', `${repository}@${digest}`)
 }

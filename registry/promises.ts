@@ -29,26 +29,36 @@ export class Promises {
   }
 
   /**
-   * Writes the promise down, unless that was done a short while ago.
+   * Writes down that the blob stays, unless that was done a short while ago: the promise is one of the
+   * blob, whichever repository was asked for it.
    *
    * @param write @returns false when there is nothing to be promised
    * @returns false when it is not here, or no longer
    */
-  async keep(
+  keepBlob(digest: Digest, write: () => Promise<boolean>): Promise<boolean> {
+    return this.#keep(digest, write)
+  }
+
+  /** The same for a manifest of one repository. */
+  keepManifest(
     repository: RepositoryName,
     digest: Digest,
     write: () => Promise<boolean>,
   ): Promise<boolean> {
-    const now = this.now()
-    const written = this.#written.get(`${repository}@${digest}`)
-    if (written !== undefined && now - written < this.#renewMs) return true
-    if (!(await write())) return false
-    this.made(repository, digest, now)
-    return true
+    return this.#keep(`${repository}@${digest}`, write)
   }
 
   /** For what a push has written down by itself at `atMs` of {@link now}, or later. */
-  made(repository: RepositoryName, digest: Digest, atMs: number): void {
-    this.#written.set(`${repository}@${digest}`, atMs)
+  madeBlob(digest: Digest, atMs: number): void {
+    this.#written.set(digest, atMs)
+  }
+
+  async #keep(key: string, write: () => Promise<boolean>): Promise<boolean> {
+    const now = this.now()
+    const written = this.#written.get(key)
+    if (written !== undefined && now - written < this.#renewMs) return true
+    if (!(await write())) return false
+    this.#written.set(key, now)
+    return true
   }
 }

@@ -63,15 +63,12 @@ export async function promiseBlob(
 ): Promise<boolean> {
   const { rowCount } = await db.query({
     name: 'promise_blob',
-    text: `with served as (
-             select b.digest
-             from repositories r
-             join repository_blobs l on l.repository_id = r.id and l.digest = $2
-             join blobs b on b.digest = l.digest and b.state = 'live'
-             where r.name = $1
-             for no key update of b for key share of l
-           )
-           update blobs b set promised_at = now() from served where b.digest = served.digest`,
+    // Not locked first and then updated: beside others that share a lock on the row, as pushes of
+    // manifests do, whoever waits for the second waits for those who wait for the first.
+    text: `update blobs b set promised_at = now()
+           from repositories r
+           join repository_blobs l on l.repository_id = r.id
+           where r.name = $1 and l.digest = $2 and b.digest = $2 and b.state = 'live'`,
     values: [repository, digest],
   })
   return rowCount === 1
@@ -95,7 +92,7 @@ export async function listRepositoriesOfBlob(
 }
 
 /**
- * Links a blob that `from` serves to another repository as well.
+ * Links a blob that `from` serves to another repository as well. It promises nothing.
  *
  * @returns its size in bytes, or undefined when `from` does not serve it, or the other is gone
  */
@@ -113,9 +110,7 @@ export async function linkBlobFrom(
              join blobs b on b.digest = l.digest and b.state = 'live'
              join repositories target on target.id = $2 and target.name = $4
              where r.name = $1
-             for no key update of b
-           ), promised as (
-             update blobs b set promised_at = now() from blob where b.digest = blob.digest
+             for key share of b
            ), linked as (
              insert into repository_blobs (repository_id, digest)
              select $2, digest from blob

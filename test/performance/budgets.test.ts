@@ -26,7 +26,7 @@ const BUDGETS = {
   'HEAD manifest by tag': ['0 in 0', '1 in 1'],
   'HEAD blob, promised': ['0 in 0', '0 in 0'],
   'HEAD blob after its push': ['0 in 0', '0 in 0'],
-  'HEAD blob, the first': ['2 in 2', '2 in 2'],
+  'HEAD blob, the first': ['1 in 1', '1 in 1'],
   'GET blob': ['0 in 0', '0 in 0'],
   'push by POST, PATCH, PUT': ['8 in 4', '10 in 6'],
   'push by POST, PUT': ['7 in 3', '8 in 4'],

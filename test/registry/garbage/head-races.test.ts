@@ -309,6 +309,8 @@ describe('a mount', () => {
     const id = await requireRepository(registry, target)
     const collector = await collectUpTo(registry, 'blob reviewed')
     const barrier = gate()
+    // The two statements of a mount.
+    expect(await promiseBlob(registry.db, source, digest)).toBe(true)
     const mounting = holding(registry, barrier, (tx) =>
       linkBlobFrom(tx, source, { id, name: target }, digest),
     )
