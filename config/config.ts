@@ -207,7 +207,24 @@ function contradictions(config: Partial<Config>): string[] {
   if (config['tls.clientAuthorities'] !== undefined && certificate === undefined) {
     problems.push('tls.clientAuthorities: tls.certificate and tls.key go with it')
   }
-  return [...problems, ...accessContradictions(config), ...s3Contradictions(config)]
+  return [
+    ...problems,
+    ...accelContradictions(config),
+    ...accessContradictions(config),
+    ...s3Contradictions(config),
+  ]
+}
+
+function accelContradictions(config: Partial<Config>): string[] {
+  if (config['storage.accelPath'] === undefined) return []
+  const problems: string[] = []
+  if (config['storage.type'] === 's3') {
+    problems.push('storage.accelPath: it goes with storage.type filesystem')
+  }
+  if (config.trustedProxies?.length === 0) {
+    problems.push('storage.accelPath: trustedProxies has to name the nginx that sends the blobs')
+  }
+  return problems
 }
 
 function accessContradictions(config: Partial<Config>): string[] {

@@ -36,6 +36,12 @@ const databaseUrl = z
   .string(DATABASE_URL)
   .refine((url) => /^postgres(ql)?:\/\//.test(url) && URL.canParse(url), DATABASE_URL)
 
+const LOCATION = "expected a path such as '/slipway-blobs/', with a slash at both ends"
+
+const locationPath = z
+  .string(LOCATION)
+  .regex(/^\/[A-Za-z0-9._~-]+(?:\/[A-Za-z0-9._~-]+)*\/$/, LOCATION)
+
 /** Every setting by its key in `slipway.yml`. The variable and the flag follow from the key. */
 export const SETTINGS = {
   data: {
@@ -77,6 +83,10 @@ export const SETTINGS = {
   'storage.root': {
     schema: nonEmpty('expected a folder'),
     text: 'Folder of the blobs, laid out as registry:2 does. Without it, `registry` in the data folder.',
+  },
+  'storage.accelPath': {
+    schema: locationPath,
+    text: 'Path by which nginx, being a trusted proxy, finds the folder of the blobs by itself: it is then asked to send them (`X-Accel-Redirect`).',
   },
   ...S3_SETTINGS,
   ...UPSTREAM_SETTINGS,

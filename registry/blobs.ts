@@ -85,6 +85,11 @@ export async function blobUrl(
   return blobs.presign?.(location, contentType)
 }
 
+/** The file that a blob is, by its path below the folder of the storage; undefined where it is none. */
+export function blobFile({ blobs }: Registry, { location }: StoredBlob): string | undefined {
+  return blobs.filePath?.(location)
+}
+
 export interface Mount {
   readonly digest: Digest
   /** Undefined: any repository that may be read (spec: "automatic content discovery"). */

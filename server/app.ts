@@ -37,6 +37,8 @@ export interface AppSettings {
   readonly tokenRequests: number
   readonly apiRequests: number
   readonly auditsPulls: boolean
+  /** Where trusted proxies have the folder of the blobs; undefined: nowhere. */
+  readonly accelPath: string | undefined
 }
 
 /** The HTTP server's whole behaviour, in the order of the lines here. It listens nowhere yet. */
@@ -58,6 +60,7 @@ export function createApp(options: AppOptions): Koa<RequestState> {
     if (!rawPath(ctx.req).startsWith('/v2')) return next()
     const identified = identify(ctx)
     if (identified !== undefined) await identified
+    ctx.state.accelPath = proxies.haveSent(ctx.req) ? settings.accelPath : undefined
     return handleV2(registry, ctx, recorded)
   })
 

@@ -197,6 +197,7 @@ function appSettingsOf(config: Config): AppSettings {
     tokenRequests: config['limits.tokenRequestsPerMinute'],
     apiRequests: config['limits.apiRequestsPerMinute'],
     auditsPulls: config['audit.pulls'],
+    accelPath: config['storage.accelPath'],
   }
 }
 

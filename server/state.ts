@@ -11,6 +11,8 @@ export interface RequestState {
   address: string
   /** The scheme and host the client used, behind trusted proxies as they report them. */
   origin: { readonly scheme: string; readonly host: string }
+  /** Where the proxy that asks has the folder of the blobs; undefined: it cannot send them itself. */
+  accelPath: string | undefined
   access: Access
   /** Asks once more who it is, when a body took its time; a token that expired meanwhile will do. */
   authenticateAgain: () => Access | Promise<Access>

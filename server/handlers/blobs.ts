@@ -1,5 +1,6 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts'
 import {
+  blobFile,
   blobUrl,
   deleteBlob,
   promiseBlob,
@@ -42,6 +43,12 @@ export async function pullBlob(
     ctx.res.removeHeader('Cache-Control')
     ctx.res.setHeader('Location', url)
     return answerEmpty(ctx, 307)
+  }
+  const file = blob.stored && fileForProxy(registry, blob.stored, ctx)
+  if (file !== undefined) {
+    ctx.res.setHeader('Content-Type', CONTENT_TYPE)
+    ctx.res.setHeader('X-Accel-Redirect', file)
+    return answerEmpty(ctx, 200) // of which the proxy makes an answer with bytes, or a range of them
   }
   const range = rangeOf(ctx, digest, sizeBytes)
   if (range === 'unsatisfiable') {
@@ -93,6 +100,16 @@ async function findBlob(
   const stored = await statBlob(registry, repository, digest)
   const { sizeBytes } = stored
   return { sizeBytes, stored, read: (options) => readBlob(registry, stored, options) }
+}
+
+/** Where the proxy that asks finds the bytes itself; undefined where they are to be sent to it. */
+function fileForProxy(
+  registry: Registry,
+  stored: StoredBlob,
+  { state }: RequestContext,
+): string | undefined {
+  const file = state.accelPath === undefined ? undefined : blobFile(registry, stored)
+  return file === undefined ? undefined : `${state.accelPath}${file}`
 }
 
 /** end-10 */

@@ -17,6 +17,11 @@ export class TrustedProxies {
     }
   }
 
+  /** Whether a trusted proxy sent it. */
+  haveSent(request: IncomingMessage): boolean {
+    return this.#any && this.#trusts(plain(request.socket.remoteAddress ?? ''))
+  }
+
   /**
    * The client's address: the last one in `X-Forwarded-For` that is not a trusted proxy's own,
    * since everything left of it was written by the client.
@@ -41,7 +46,7 @@ export class TrustedProxies {
    * list the last counts: what stands before it was not written by the proxy.
    */
   originOf(request: IncomingMessage): { readonly scheme: string; readonly host: string } {
-    const trusted = this.#any && this.#trusts(plain(request.socket.remoteAddress ?? ''))
+    const trusted = this.haveSent(request)
     const header = (name: string) =>
       trusted
         ? String(request.headers[name] ?? '')

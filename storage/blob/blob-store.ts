@@ -106,6 +106,12 @@ export interface BlobStore {
    */
   growingFile?(id: string): string
 
+  /**
+   * Where a blob is a file, its path below the folder of the store: for a server of files beside this
+   * one. No part of it needs encoding in a URL.
+   */
+  filePath?(location: Location): string
+
   /** Costs no I/O: an upload that never gets a byte leaves nothing behind. */
   startUpload(id: string): UploadState
 

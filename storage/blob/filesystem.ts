@@ -51,6 +51,10 @@ export class FilesystemBlobStore implements BlobStore {
     return this.#uploadPath(this.startUpload(id))
   }
 
+  filePath(location: Location): string {
+    return location
+  }
+
   startUpload(id: string): UploadState {
     return { file: id }
   }

@@ -29,12 +29,15 @@ export class InstrumentedBlobStore implements BlobStore {
     if (presign !== undefined) this.presign = presign
     const growingFile = store.growingFile?.bind(store)
     if (growingFile !== undefined) this.growingFile = growingFile
+    const filePath = store.filePath?.bind(store)
+    if (filePath !== undefined) this.filePath = filePath
   }
 
   readonly needsDurableSession: boolean
   readonly reusesLocations: boolean
   readonly presign?: NonNullable<BlobStore['presign']>
   readonly growingFile?: NonNullable<BlobStore['growingFile']>
+  readonly filePath?: NonNullable<BlobStore['filePath']>
 
   startUpload(id: string): UploadState {
     return this.#store.startUpload(id)

@@ -1,36 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
-import {
-  ConfigError,
-  type ConfigSources,
-  listensOnLoopback,
-  loadConfig,
-  storageRoot,
-} from '../../config/config.ts'
+import { describe, expect, it } from 'vitest'
+import { listensOnLoopback, storageRoot } from '../../config/config.ts'
 import { flagOf, SETTINGS, variableOf } from '../../config/settings.ts'
-
-function load(sources: Partial<ConfigSources> = {}) {
-  return loadConfig({ flags: {}, environment: {}, ...sources })
-}
-
-function problemsOf(sources: Partial<ConfigSources>): string[] {
-  try {
-    load(sources)
-  } catch (error) {
-    if (error instanceof ConfigError) return [...error.problems]
-    throw error
-  }
-  return []
-}
-
-function fileOf(content: string, name = 'slipway.yml'): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'slipway-config-'))
-  onTestFinished(() => rmSync(folder, { recursive: true }))
-  writeFileSync(path.join(folder, name), content)
-  return path.join(folder, name)
-}
+import { fileOf, load, problemsOf } from './loading.ts'
 
 describe('a configuration', () => {
   it('needs nothing, and is safe then', () => {
@@ -82,6 +53,18 @@ describe('a configuration', () => {
     expect(text).toContain('SLIPWAY_LSITEN: no such setting')
     expect(text).toContain('--limits-idle-seconds: expected at least 1')
     expect(text).toContain('tls.certificate and tls.key: one goes with the other')
+  })
+
+  it('has a path for files only where there are files, and a proxy', () => {
+    const flags = { 'storage.accelPath': '/files/' }
+    expect(load({ flags: { ...flags, trustedProxies: '10.0.0.1' } })).toMatchObject(flags)
+    const problems = problemsOf({
+      flags: { ...flags, 'storage.type': 's3', 'storage.s3.bucket': 'images' },
+    })
+    expect(problems).toEqual([
+      'storage.accelPath: it goes with storage.type filesystem',
+      'storage.accelPath: trustedProxies has to name the nginx that sends the blobs',
+    ])
   })
 
   it('guesses which key was meant', () => {
@@ -152,6 +135,10 @@ describe('a value', () => {
     ['log.format', 'xml', 'expected auto'],
     ['storage.type', 'tape', "expected 'filesystem'"],
     ['auth', 'some', "expected 'none'"],
+    ['storage.accelPath', 'files/', 'expected a path such as'],
+    ['storage.accelPath', '/files', 'expected a path such as'],
+    ['storage.accelPath', '/', 'expected a path such as'],
+    ['storage.accelPath', '/a b/', 'expected a path such as'],
     ['trustedProxies', '10.0.0.0/33', 'expected addresses or networks'],
     ['trustedProxies', 'proxy.example', 'expected addresses or networks'],
     ['trustedProxies', '10.0.0.0/8/8', 'expected addresses or networks'],
@@ -182,70 +169,6 @@ describe('a value', () => {
   it('in a file may be a list', () => {
     const file = fileOf('trustedProxies:\n  - 10.0.0.0/8\n  - ::1\n')
     expect(load({ file }).trustedProxies).toEqual(['10.0.0.0/8', '::1'])
-  })
-})
-
-describe('a secret', () => {
-  const SECRET = 'hunter2'
-  const wrong = `mysql://user:${SECRET}@host/db`
-
-  it.each([
-    ['a flag', { flags: { 'database.url': wrong } }],
-    ['a variable', { environment: { SLIPWAY_DATABASE_URL: wrong } }],
-  ])('in %s is never shown', (_, sources) => {
-    const problems = problemsOf(sources)
-    expect(problems).toHaveLength(1)
-    expect(problems.join()).not.toContain(SECRET)
-  })
-
-  it('in a settings file is never shown', () => {
-    const file = fileOf(`database:\n  url: ${wrong}\n`)
-    expect(problemsOf({ file }).join()).not.toContain(SECRET)
-  })
-
-  it.each([
-    `database:\n  url: "postgres://user:${SECRET}@host/db\n`,
-    `database:\n\turl: postgres://user:${SECRET}@host/db\n`,
-    `database: {url: 'postgres://user:${SECRET}@host'\n`,
-  ])('in a settings file that is no YAML is never shown, the place is', (content) => {
-    const problems = problemsOf({ file: fileOf(content) })
-    expect(problems).toHaveLength(1)
-    expect(problems[0]).not.toContain(SECRET)
-    expect(problems[0]).toMatch(/line \d/)
-  })
-
-  it('can come from a file', () => {
-    const url = 'postgres://user:secret@host/db'
-    const SLIPWAY_DATABASE_URL_FILE = fileOf(`${url}\n`, 'url')
-    expect(load({ environment: { SLIPWAY_DATABASE_URL_FILE } })['database.url']).toBe(url)
-  })
-
-  it('in a file that is wrong is never shown, the variable is', () => {
-    const SLIPWAY_DATABASE_URL_FILE = fileOf(wrong, 'url')
-    const problems = problemsOf({ environment: { SLIPWAY_DATABASE_URL_FILE } })
-    expect(problems.join()).toContain('SLIPWAY_DATABASE_URL_FILE: expected a URL')
-    expect(problems.join()).not.toContain(SECRET)
-  })
-
-  it('comes from one place only', () => {
-    const environment = {
-      SLIPWAY_DATABASE_URL: 'postgres://a/b',
-      SLIPWAY_DATABASE_URL_FILE: fileOf('postgres://a/b', 'url'),
-    }
-    expect(problemsOf({ environment })).toEqual([
-      'SLIPWAY_DATABASE_URL_FILE: SLIPWAY_DATABASE_URL is set as well',
-    ])
-  })
-
-  it('is missed when its file is not there', () => {
-    const environment = { SLIPWAY_DATABASE_URL_FILE: '/nonexistent/url' }
-    expect(problemsOf({ environment }).join()).toContain('SLIPWAY_DATABASE_URL_FILE: ENOENT')
-  })
-
-  it('is the only kind of setting that is read from a file', () => {
-    expect(problemsOf({ environment: { SLIPWAY_LISTEN_FILE: 'x' } })).toEqual([
-      'SLIPWAY_LISTEN_FILE: no such setting',
-    ])
   })
 })
 

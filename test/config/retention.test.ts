@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type ConfigSources, loadConfig } from '../../config/config.ts'
-import { fileOf, problemsOf } from './upstreams.ts'
+import { fileOf } from './loading.ts'
+import { problemsOf } from './upstreams.ts'
 
 function load(sources: Partial<ConfigSources>) {
   return loadConfig({ flags: {}, environment: {}, ...sources })

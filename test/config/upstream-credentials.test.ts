@@ -1,7 +1,8 @@
 import { rootCertificates } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { parseUpstream } from '../../config/upstream-settings.ts'
-import { fileOf, load, ofYaml, problemsOf, SECRET } from './upstreams.ts'
+import { fileOf } from './loading.ts'
+import { load, ofYaml, problemsOf, SECRET } from './upstreams.ts'
 
 function credentialsOf(fields: object, environment = {}) {
   return parseUpstream('ghcr.io', fields, environment).credentials

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import type { ConfigSources } from '../../config/config.ts'
 import { upstreamSchema } from '../../config/upstream-schema.ts'
 import { parseUpstream } from '../../config/upstream-settings.ts'
-import { fileOf, load, ofYaml, problemsOf, SECRET } from './upstreams.ts'
+import { fileOf } from './loading.ts'
+import { load, ofYaml, problemsOf, SECRET } from './upstreams.ts'
 
 describe('upstreams in a configuration', () => {
   it('are none unless said', () => {

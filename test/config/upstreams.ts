@@ -1,20 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { onTestFinished } from 'vitest'
 import { ConfigError, type ConfigSources, loadConfig } from '../../config/config.ts'
 import { InvalidUpstream } from '../../config/upstream-schema.ts'
+import { fileOf } from './loading.ts'
 
 /** What no problem may show. */
 export const SECRET = 'hunter2'
-
-/** A file with that content, until the test ends. */
-export function fileOf(content: string, name = 'slipway.yml'): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'slipway-upstreams-'))
-  onTestFinished(() => rmSync(folder, { recursive: true }))
-  writeFileSync(path.join(folder, name), content)
-  return path.join(folder, name)
-}
 
 /** The upstreams of a configuration. */
 export function load(sources: Partial<ConfigSources>) {

@@ -185,6 +185,7 @@ async function startApp(
       tokenRequests: 1_000_000,
       apiRequests: 1_000_000,
       auditsPulls: false,
+      accelPath: undefined,
       ...settings,
     },
   })

@@ -8,6 +8,8 @@ export interface LoggedRequest {
   /** Path and query. */
   readonly url: string
   readonly status: number
+  /** Of the connection, headers included. */
+  readonly bytesOut: number
 }
 
 /**

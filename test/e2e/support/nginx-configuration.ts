@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 
 const DEPLOYED = new URL('../../../deploy/nginx.conf', import.meta.url)
+const OF_BLOBS = new URL('../../../deploy/nginx-blobs.conf', import.meta.url)
 
 export interface NginxSettings {
   /** Where nginx listens, `127.0.0.1:8080`. */
@@ -9,6 +10,8 @@ export interface NginxSettings {
   readonly replicas: readonly string[]
   /** An existing folder for what nginx writes. */
   readonly directory: string
+  /** The folder of the blobs, where nginx is to send them itself. */
+  readonly blobs?: string | undefined
 }
 
 /**
@@ -18,7 +21,7 @@ export interface NginxSettings {
  * @throws Error when that file is not of the form that is looked for
  */
 export async function nginxConfiguration(settings: NginxSettings): Promise<string> {
-  const { listen, replicas, directory } = settings
+  const { listen, replicas, directory, blobs } = settings
   let text = await readFile(DEPLOYED, 'utf8')
   const replace = (pattern: RegExp, by: (...groups: string[]) => string) => {
     if (!pattern.test(text)) throw new Error(`${DEPLOYED.pathname} has nothing like ${pattern}`)
@@ -35,5 +38,10 @@ export async function nginxConfiguration(settings: NginxSettings): Promise<strin
     /^http \{$/m,
     () => `http {\n${temporary.map((of) => `  ${of}_temp_path ${directory}/${of};\n`).join('')}`,
   )
+  if (blobs !== undefined) {
+    const locations = await readFile(OF_BLOBS, 'utf8')
+    replace(/^( *)location \/ \{$/m, (space) => `${locations}\n${space}location / {`)
+    replace(/^( *)alias [^;]+;/m, (space) => `${space}alias ${blobs}/;`)
+  }
   return text
 }

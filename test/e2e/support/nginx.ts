@@ -14,15 +14,22 @@ export interface Nginx {
   log(this: void): string
 }
 
-/** Starts nginx before replicas, given as `127.0.0.1:5000`, as `deploy/nginx.conf` says. */
+/**
+ * Starts nginx before replicas, given as `127.0.0.1:5000`, as `deploy/nginx.conf` says; with a folder of
+ * `blobs` as `deploy/nginx-blobs.conf` says, too.
+ */
 export async function startNginx(
   workspace: Workspace,
   replicas: readonly string[],
+  { blobs }: { readonly blobs?: string } = {},
 ): Promise<Nginx> {
   const directory = await workspace.folder('nginx')
   const host = `127.0.0.1:${await freePort()}`
   const configuration = path.join(directory, 'nginx.conf')
-  await writeFile(configuration, await nginxConfiguration({ listen: host, replicas, directory }))
+  await writeFile(
+    configuration,
+    await nginxConfiguration({ listen: host, replicas, directory, blobs }),
+  )
   const url = `http://${host}`
   const logFile = path.join(directory, 'log')
   const { stop } = await startDaemon({
