@@ -1,17 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { digestOf } from '../../../oci/digest.ts'
-import { parseTag, type RepositoryName } from '../../../oci/reference.ts'
-import { mountBlob } from '../../../registry/blobs.ts'
-import { deleteManifest } from '../../../registry/manifests.ts'
+import { type RepositoryName } from '../../../oci/reference.ts'
 import type { Registry } from '../../../registry/registry.ts'
-import { deleteRepository, requireRepository } from '../../../registry/repositories.ts'
-import { deleteTag } from '../../../registry/tags.ts'
-import { lockBlobsAlone } from '../../../storage/metadata/blob-removal.ts'
-import { linkBlobFrom, promiseBlob } from '../../../storage/metadata/blobs.ts'
-import { type Transaction, transaction } from '../../../storage/metadata/database.ts'
-import { markGarbageBlobs } from '../../../storage/metadata/garbage.ts'
+import { promiseBlob } from '../../../storage/metadata/blobs.ts'
+import { transaction } from '../../../storage/metadata/database.ts'
 import { gate, isWaiting, stoppingAt } from '../gate.ts'
-import { ANYBODY, pushBlob, pushManifest } from '../push.ts'
+import { pushManifest } from '../push.ts'
 import {
   bytesOf,
   type Image,
@@ -22,11 +15,11 @@ import {
   pushImage,
   pushLayers,
 } from './client.ts'
+import { GRACE, marking, pushDeleted, pushGarbage } from './dying.ts'
 import { openStage, type Stage } from './stage.ts'
 import { atEachStep, collectUpTo, holding } from './steps.ts'
 
 const WALK_MS = 90_000
-const GRACE = { graceSeconds: 100, undoSeconds: 0, untagged: () => 0, blobSeconds: 0 }
 
 let stage: Stage
 let registry: Registry
@@ -35,32 +28,6 @@ beforeEach(async () => {
   registry = stage.registry
 })
 afterEach(() => stage.test.close())
-
-let layers = 0
-const newLayer = () => Buffer.from(`layer ${layers++}`)
-
-/** A layer that nothing names, and whose grace period is over. */
-async function pushGarbage(repository: RepositoryName, content = newLayer()) {
-  await pushBlob(registry, repository, content)
-  await stage.age(101)
-  return { content, digest: digestOf(content) }
-}
-
-/** An image whose tag was deleted, and which nothing keeps any more. */
-async function pushDeleted(repository: RepositoryName): Promise<Image> {
-  const image = { layers: [newLayer(), newLayer()] }
-  await pushImage(registry, repository, image, 'old')
-  await deleteTag(registry, repository, parseTag('old'), undefined)
-  await stage.age(101)
-  return image
-}
-
-/** Marks a blob as a collector does, and stops before the commit. */
-const marking = (digest: ReturnType<typeof digestOf>) => async (tx: Transaction) => {
-  await lockBlobsAlone(tx, [digest])
-  await markGarbageBlobs(tx, [digest])
-  registry.cache.revoke({ digest })
-}
 
 const clients = [
   { name: 'the process that collects', remembers: true },
@@ -79,7 +46,7 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
       const steps = await atEachStep({
         prepare: async () => {
           repository = stage.newRepository()
-          image = await pushDeleted(repository)
+          image = await pushDeleted(stage, repository)
           process = name === clients[0]!.name ? registry : otherProcess(registry)
           if (remembers) await pullLayers(process, repository, image)
           return registry
@@ -103,7 +70,7 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
 
   it('keeps a blob for the grace period that had been judged as garbage', async () => {
     const repository = stage.newRepository()
-    const { digest } = await pushGarbage(repository)
+    const { digest } = await pushGarbage(stage, repository)
     const collector = await collectUpTo(registry, 'blob reviewed')
     expect(await isThere(otherProcess(registry), repository, digest)).toBe(true)
     expect(await collector.goOn()).toMatchObject({ blobs: 0 })
@@ -116,7 +83,7 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
 
   it('finds nothing once it is marked, also where it is remembered', async () => {
     const repository = stage.newRepository()
-    const { content, digest } = await pushGarbage(repository)
+    const { content, digest } = await pushGarbage(stage, repository)
     const [fresh, warm] = [otherProcess(registry), otherProcess(registry)]
     await pullLayers(warm, repository, { layers: [content] })
     const collector = await collectUpTo(registry, 'blob unlinked')
@@ -130,7 +97,7 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
 
   it('is kept nine tenths of it where a process promised that a short while ago', async () => {
     const repository = stage.newRepository()
-    const { digest } = await pushGarbage(repository)
+    const { digest } = await pushGarbage(stage, repository)
     const process = otherProcess(registry)
     for (const seconds of [9, 90]) {
       expect(await isThere(process, repository, digest)).toBe(true)
@@ -143,10 +110,10 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
 
   it.each(['commits', 'rolls back'])('waits for one that is marking it, and %s', async (end) => {
     const repository = stage.newRepository()
-    const { digest } = await pushGarbage(repository)
+    const { digest } = await pushGarbage(stage, repository)
     const barrier = gate()
     const marked = transaction(registry.db, async (tx) => {
-      await marking(digest)(tx)
+      await marking(registry, digest)(tx)
       await barrier.wait()
       if (end === 'rolls back') throw new Error(end)
     })
@@ -161,7 +128,7 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
 
   it('makes a collector give way that comes while it is being written', async () => {
     const repository = stage.newRepository()
-    const { digest } = await pushGarbage(repository)
+    const { digest } = await pushGarbage(stage, repository)
     const collector = await collectUpTo(registry, 'blob reviewed')
     const barrier = gate()
     const promise = holding(registry, barrier, (tx) => promiseBlob(tx, repository, digest))
@@ -180,7 +147,7 @@ describe('HEAD, then PUT of a manifest, beside a collector', () => {
 describe('PUT of a manifest that names a blob which was judged as garbage', () => {
   it('makes the collector give way when it came first', async () => {
     const repository = stage.newRepository()
-    const { content, digest } = await pushGarbage(repository)
+    const { content, digest } = await pushGarbage(stage, repository)
     const collector = await collectUpTo(registry, 'blob reviewed')
     const barrier = gate()
     const stopping = stoppingAt(registry, 'manifest locked', barrier)
@@ -199,7 +166,7 @@ describe('PUT of a manifest that names a blob which was judged as garbage', () =
 
   it('is seen by a collector that waited for it', async () => {
     const repository = stage.newRepository()
-    const { content, digest } = await pushGarbage(repository)
+    const { content, digest } = await pushGarbage(stage, repository)
     const collector = await collectUpTo(registry, 'blob reviewed')
     const barrier = gate()
     const stopping = stoppingAt(registry, 'manifest locked', barrier)
@@ -217,9 +184,9 @@ describe('PUT of a manifest that names a blob which was judged as garbage', () =
 
   it('is refused when the collector came first, and names what to upload', async () => {
     const repository = stage.newRepository()
-    const { content, digest } = await pushGarbage(repository)
+    const { content, digest } = await pushGarbage(stage, repository)
     const barrier = gate()
-    const marked = holding(registry, barrier, marking(digest))
+    const marked = holding(registry, barrier, marking(registry, digest))
     await barrier.reached
     const push = pushManifest(registry, repository, bytesOf({ layers: [content] }))
     push.catch(() => {})
@@ -229,98 +196,5 @@ describe('PUT of a manifest that names a blob which was judged as garbage', () =
     await expect(push).rejects.toMatchObject({ code: 'MANIFEST_BLOB_UNKNOWN', details: [digest] })
     await pushImage(registry, repository, { layers: [content] }, 'new')
     await pullWhole(registry, repository, 'new')
-  })
-})
-
-const mount = (from: RepositoryName, to: RepositoryName, content: Buffer) =>
-  mountBlob(registry, to, { digest: digestOf(content), from, mayPull: () => true })
-
-describe('a mount', () => {
-  it.each(['manifest', 'repository'])('outlives the %s that it was taken from', async (what) => {
-    const [source, target] = [stage.newRepository(), stage.newRepository()]
-    const image = { layers: [newLayer()] }
-    const old = await pushImage(registry, source, image, 'old')
-    expect(await mount(source, target, image.layers[0]!)).toBe(true)
-    if (what === 'manifest') await deleteManifest(registry, source, old, ANYBODY)
-    else await deleteRepository(registry, source, ANYBODY)
-    await stage.age(90)
-    await mount(source, target, image.layers[0]!)
-    await stage.bringDue()
-    await stage.collect()
-    const bytes = bytesOf({ ...image, note: 'of the mounted layer' })
-    const digest = await pushManifest(registry, target, bytes, { reference: 'new' })
-    await stage.age(1000)
-    await stage.collect()
-    expect(await stage.hasManifest(old)).toBe(false)
-    expect(await pullWhole(registry, target, 'new')).toBe(digest)
-  })
-
-  it('at any step of a collector leaves nothing to be uploaded, or says so', {
-    timeout: WALK_MS,
-  }, async () => {
-    let source: RepositoryName
-    let target: RepositoryName
-    let image: Image
-    const mounted = new Set<boolean>()
-    await atEachStep({
-      prepare: async () => {
-        ;[source, target] = [stage.newRepository(), stage.newRepository()]
-        image = await pushDeleted(source)
-        return registry
-      },
-      during: async () => {
-        for (const content of image.layers) {
-          const isMounted = await mount(source, target, content)
-          mounted.add(isMounted)
-          if (!isMounted) await pushBlob(registry, target, content)
-        }
-      },
-      after: async (at) => {
-        const digest = await pushManifest(registry, target, bytesOf(image), { reference: 'new' })
-        await stage.age(1000)
-        await stage.collect()
-        expect([at, await pullWhole(registry, target, 'new')]).toEqual([at, digest])
-      },
-    })
-    expect(mounted).toEqual(new Set([true, false]))
-  })
-
-  it('waits for a collector that is marking the blob, and finds nothing', async () => {
-    const [source, target] = [stage.newRepository(), stage.newRepository()]
-    const { content, digest } = await pushGarbage(source)
-    const barrier = gate()
-    const marked = holding(registry, barrier, marking(digest))
-    await barrier.reached
-    const mounting = mount(source, target, content)
-    expect(await isWaiting(mounting)).toBe(true)
-    barrier.open()
-    await marked
-    expect(await mounting).toBe(false)
-    const { rowCount } = await registry.db.query('select from repository_blobs where digest = $1', [
-      digest,
-    ])
-    expect(rowCount).toBe(0)
-  })
-
-  it('makes a collector give way that comes later', async () => {
-    const [source, target] = [stage.newRepository(), stage.newRepository()]
-    const { content, digest } = await pushGarbage(source)
-    await pushBlob(registry, target, newLayer())
-    const id = await requireRepository(registry, target)
-    const collector = await collectUpTo(registry, 'blob reviewed')
-    const barrier = gate()
-    // The two statements of a mount.
-    expect(await promiseBlob(registry.db, source, digest)).toBe(true)
-    const mounting = holding(registry, barrier, (tx) =>
-      linkBlobFrom(tx, source, { id, name: target }, digest),
-    )
-    await barrier.reached
-    expect(await collector.goOn()).toMatchObject({ blobs: 0 })
-    barrier.open()
-    await mounting
-    await stage.bringDue()
-    await stage.collect()
-    const pushed = await pushManifest(registry, target, bytesOf({ layers: [content] }))
-    expect(await pullWhole(registry, target, pushed)).toBe(pushed)
   })
 })
