@@ -121,6 +121,11 @@ export class AccessRecords {
     this.#anybody = undefined
   }
 
+  /** Makes room of tokens that are to be verified anew anyway. */
+  dropStale(): void {
+    this.#tokens.purgeStale()
+  }
+
   account(id: AccountId): Account | Promise<Account | undefined> {
     return (
       this.#accounts.get(id) ??

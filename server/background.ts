@@ -51,6 +51,7 @@ export function startBackgroundWork(
       if (dropped > 0) log.info({ dropped }, 'idle uploads dropped')
     }),
     repeat(ACCESS_EVERY_MS, log, async () => {
+      control.records.dropStale()
       await pruneAccessRecords(control.db, auditDays)
       if (control.mode !== 'external') await ensureSigningKey(control, keyDays)
     }),

@@ -101,9 +101,11 @@ export function patternsOf({ allow, deny, within }: Readable): {
   readonly none: readonly string[]
   readonly prefixes: readonly string[]
 } {
+  const limits = [allow, ...(within === undefined ? [] : [within])]
   return {
     prefixes: prefixesOf(allow),
-    all: [allow, ...(within === undefined ? [] : [within])].map(patternOf),
+    // What any name matches need not be tried on each.
+    all: limits.filter((globs) => !globs.includes('**')).map(patternOf),
     none: deny.length === 0 ? [] : [patternOf(deny)],
   }
 }

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { LRUCache } from 'lru-cache'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { AccessRecords } from '../../auth/access-records.ts'
 import { advanceAccessVersion } from '../../storage/metadata/access-version.ts'
 import { findAccountByName, insertAccount } from '../../storage/metadata/accounts.ts'
@@ -93,5 +94,34 @@ describe('what is remembered of rules and accounts', () => {
     records.forget()
     expect(await records.account(id)).toMatchObject({ disabled: true })
     expect(await records.hasAccounts()).toBe(true)
+  })
+
+  it('is of tokens what was verified lately, and takes no room longer', async (context) => {
+    const records = new AccessRecords(database.pool, { hearing: undefined })
+    await records.policy()
+    const count = () => (records.remembered()!.tokens as LRUCache<string, object>).size
+    let nowMs = performance.now()
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    vi.spyOn(performance, 'now').mockImplementation(() => nowMs)
+    context.onTestFinished(() => {
+      vi.useRealTimers()
+      vi.restoreAllMocks()
+    })
+    const pass = (ms: number) => {
+      nowMs += ms
+      vi.advanceTimersByTime(ms)
+    }
+    const token = { holder: { subject: undefined }, scopes: [], expiresAt: 4e9 }
+    await records.token('Bearer old', async () => token)
+    pass(299_000)
+    await records.token('Bearer new', async () => token)
+    records.dropStale()
+    expect(count()).toBe(2)
+    pass(2000)
+    records.dropStale()
+    expect(count()).toBe(1)
+    const verified = vi.fn<() => Promise<typeof token>>(async () => token)
+    await records.token('Bearer new', verified)
+    expect(verified).not.toHaveBeenCalled()
   })
 })
