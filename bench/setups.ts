@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
+import type { OnClose } from './folder.ts'
 import { plainSetup, type S3Place, type Setup } from './peers/peer.ts'
 import { startS3Server } from './peers/s3-server.ts'
 
@@ -19,8 +20,6 @@ export const setups: ReadonlyMap<string, NamedSetup> = new Map([
   ['workers', { title: 'two workers', changed: { workers: 2 } }],
   ['s3', { title: 'blobs in S3 (RGW)', changed: {}, inBucket: true }],
 ])
-
-type OnClose = (close: () => Promise<void>) => void
 
 /**
  * Makes ready what a setup needs. What was started ends by what `onClose` is given.

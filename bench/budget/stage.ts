@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { Connection } from '../client/connection.ts'
 import { serverOf } from '../client/server.ts'
+import type { OnClose } from '../folder.ts'
 import type { Peer } from '../peers/peer.ts'
 import { slipway } from '../peers/slipway.ts'
 import { type DatabaseCounter, openDatabaseCounter, prepareDatabase } from './database.ts'
@@ -24,7 +25,7 @@ export interface Stage {
 export async function openStage(
   directory: string,
   { setup, profileDirectory, connections }: Options,
-  onClose: (close: () => Promise<void>) => void,
+  onClose: OnClose,
 ): Promise<Stage> {
   await prepareDatabase(directory, setup)
   const folder = path.join(directory, 'counts')

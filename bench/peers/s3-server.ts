@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run } from '../command.ts'
+import type { OnClose } from '../folder.ts'
 import type { S3Place } from './peer.ts'
 
 export interface S3Server {
@@ -17,7 +18,7 @@ export interface S3Server {
 export async function startS3Server(
   name: string,
   directory: string,
-  onClose: (close: () => Promise<void>) => void,
+  onClose: OnClose,
 ): Promise<S3Server> {
   const script = fileURLToPath(new URL(`../../scripts/s3/${name}`, import.meta.url))
   onClose(async () => void (await run(script, ['stop', directory])))

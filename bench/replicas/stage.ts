@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { nginxConfiguration } from '../../test/e2e/support/nginx-configuration.ts'
+import type { OnClose } from '../folder.ts'
 import { startDatabase } from '../peers/postgres.ts'
 import { startS3Server } from '../peers/s3-server.ts'
 import { freePort, startServer } from '../peers/server-process.ts'
@@ -20,8 +21,6 @@ export interface Stage {
   /** The processes whose trees make up each part. */
   readonly parts: Parts<readonly number[]>
 }
-
-type OnClose = (close: () => Promise<void>) => void
 
 /**
  * Starts the database, the S3 server, all replicas, and an nginx for each number of them, in an

@@ -2,13 +2,12 @@
  * What requests and the collector do in a registry of a million manifests, beside one of a hundredth
  * of that. Fails when a plan reads a large table from end to end.
  */
-import { rmSync } from 'node:fs'
-import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { startEmbeddedPostgres } from '../../postgres/embedded.ts'
 import { FilesystemBlobStore } from '../../storage/blob/filesystem.ts'
 import { requireSpace } from '../environment.ts'
+import { inFolder, type OnClose } from '../folder.ts'
 import { buildDatabase } from './build.ts'
 import { openMeasuring, type Site } from './measure.ts'
 import type { Operation } from './operation.ts'
@@ -36,33 +35,27 @@ try {
   process.exitCode = 1
 }
 
-async function main(options: Options): Promise<void> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'slipway-bench-scale-'))
-  // Postgres runs as another user when root starts it, who has to get in.
-  await chmod(directory, 0o755)
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
+function main(options: Options): Promise<void> {
+  return inFolder('bench-scale', (directory, onClose) => measureIn(directory, options, onClose))
+}
+
+async function measureIn(directory: string, options: Options, onClose: OnClose): Promise<void> {
   await requireSpace(directory, options.sizes.large.edges * BYTES_EACH)
   const cluster = path.join(directory, 'database')
   const postgres = await startEmbeddedPostgres({ directory: cluster, log: silent })
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => void postgres.stop().finally(() => process.exit(1)))
+  onClose(() => postgres.stop())
+  const { connection } = postgres
+  const blobs = new FilesystemBlobStore(path.join(directory, 'blobs'))
+  await blobs.open()
+  const site = async (database: string, size: Site['size']): Promise<Site> => {
+    const started = performance.now()
+    const made = await buildDatabase(connection, database, size)
+    const seconds = ((performance.now() - started) / 1000).toFixed(0)
+    console.error(`${size.manifests} manifests generated in ${seconds} s`)
+    return { connection: made, size, blobs, directory }
   }
-  try {
-    const { connection } = postgres
-    const blobs = new FilesystemBlobStore(path.join(directory, 'blobs'))
-    await blobs.open()
-    const site = async (database: string, size: Site['size']): Promise<Site> => {
-      const started = performance.now()
-      const made = await buildDatabase(connection, database, size)
-      const seconds = ((performance.now() - started) / 1000).toFixed(0)
-      console.error(`${size.manifests} manifests generated in ${seconds} s`)
-      return { connection: made, size, blobs, directory }
-    }
-    const { small, large } = options.sizes
-    await measureAll([await site('small', small), await site('large', large)], options)
-  } finally {
-    await postgres.stop()
-  }
+  const { small, large } = options.sizes
+  await measureAll([await site('small', small), await site('large', large)], options)
 }
 
 async function measureAll(sites: readonly Site[], options: Options): Promise<void> {
