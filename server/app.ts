@@ -60,7 +60,8 @@ export function createApp(options: AppOptions): Koa<RequestState> {
     if (!rawPath(ctx.req).startsWith('/v2')) return next()
     const identified = identify(ctx)
     if (identified !== undefined) await identified
-    ctx.state.accelPath = proxies.haveSent(ctx.req) ? settings.accelPath : undefined
+    const { accelPath } = settings
+    ctx.state.accelPath = accelPath && proxies.haveSent(ctx.req) ? accelPath : undefined
     return handleV2(registry, ctx, recorded)
   })
 

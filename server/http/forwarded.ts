@@ -28,7 +28,7 @@ export class TrustedProxies {
    */
   addressOf(request: IncomingMessage): string {
     const peer = plain(request.socket.remoteAddress ?? '')
-    if (!this.#any || !this.#trusts(peer)) return peer
+    if (!this.haveSent(request)) return peer
     const hops = String(request.headers['x-forwarded-for'] ?? '').split(',')
     let address = peer
     for (const hop of hops.map((text) => withoutPort(text.trim())).toReversed()) {
